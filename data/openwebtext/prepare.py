@@ -1,0 +1,38 @@
+"""
+OpenWebText (Gokaslan and Cohen 2019) as GPT-2 tokens, what config/train_gpt2.py trains on.
+
+    python data/openwebtext/prepare.py                          # stop it any time; the same command goes on
+    python data/openwebtext/prepare.py --max_samples=100_000    # a part of it
+    python data/openwebtext/prepare.py --input=FILE_OR_FOLDER   # parquet (column 'text') or text files, no network
+
+All of it: 8.0 million documents. About 24 GB pass over the network and are not kept, the bins take 18 GB, memory stays
+below 2 GB, and it takes hours. A resumed run reads what it has done once more over the network, without encoding it.
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..')))
+from configurator import configure
+
+input = '' # file or folder to take instead of the hub
+out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
+max_samples = 0 # documents in all, 0 takes every one
+val_documents = 4000 # the first ones, held back for validation: 4.4 million tokens
+config = configure(globals())
+
+from data import download
+from data.tokenizer import GPT2Tokenizer
+
+
+def main():
+    folder = out or os.path.dirname(os.path.abspath(__file__))
+    if not input:
+        download.state_needs(folder, max_samples or 8_013_769, 2260)
+    download.write_gpt2_corpus(folder, 'Skylion007/openwebtext', None, input, val_documents, max_samples,
+                               GPT2Tokenizer())
+    if not out:
+        print('next: python train.py config/train_gpt2.py')
+
+
+if __name__ == '__main__':
+    main()

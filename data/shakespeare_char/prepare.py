@@ -1,0 +1,30 @@
+"""
+Tiny Shakespeare as characters: train.bin and val.bin with the same ids and the same cut as nanoGPT's.
+
+    python data/shakespeare_char/prepare.py
+"""
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..')))
+from configurator import configure
+
+input = '' # file to take instead of the download; '' downloads 1.1 MB
+out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
+config = configure(globals())
+
+from data import bins, download
+from data.tokenizer import CharTokenizer
+
+
+def main():
+    folder = out or os.path.dirname(os.path.abspath(__file__))
+    text, source = download.tiny_shakespeare(input, folder)
+    train, val = download.nanogpt_split(text)
+    bins.write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(text), source)
+    if not out:
+        print('next: python train.py config/train_shakespeare_char.py')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,166 @@
+"""
+Names, things, places and turns of phrase for stories.py.
+
+TABLES   what a story picks once and keeps: `prep|noun: adjectives that suit it`, the part before | only for places
+PHRASES  what may be worded anew each time; {slots}, [this|that] and <phrase> work in them as in plots.py
+The lists are long because the variety of the corpus comes from here, and they are sorted by what can be done with
+a thing (worn, eaten, carried ...), so that nobody ever eats a ladder.
+"""
+
+GIRLS = '''Mia Anna Ella Nora Zoe Lucy Emma Clara Tess Maya Hana Sofia Rosa Amina Leila Priya Mei Greta Nina Polly
+Kate Sara Lena Elsie Molly Bella Ines Julia Freya Yara'''.split()
+BOYS = '''Tom Ben Sam Max Leo Jack Tim Finn Noah Omar Hugo Theo Milo Eli Oscar Felix Ravi Kofi Luis Diego Jonas Peter
+Adam Anton Nils Henry Oliver Toby Kenji Emil'''.split()
+SHE_ANIMALS = '''Tilly Coco Fifi Hetty Kiki Lulu Mabel Olga Winnie Zuzu Pippa Trudy Bibi Dora Tansy Wilma'''.split()
+HE_ANIMALS = '''Pip Rollo Bruno Gus Momo Nino Otto Rufus Wally Benny Bertie Tiko Barnaby Hob Alfie Monty'''.split()
+SURNAMES = '''Finley Potts Murphy Alder Novak Okoro Garcia Lindgren Patel Barlow Tanaka Rossi'''.split()
+NAMES = GIRLS + BOYS + SHE_ANIMALS + HE_ANIMALS + SURNAMES
+
+# kind: how it goes, where it lives, what it likes to eat
+ANIMALS = {
+    'rabbit': (['hopped', 'bounced', 'skipped'], 'burrow', 'carrots'),
+    'mouse': (['scurried', 'scampered', 'ran'], 'hole', 'sunflower seeds'),
+    'hedgehog': (['shuffled', 'trotted', 'pattered'], 'nest', 'blackberries'),
+    'squirrel': (['scampered', 'leaped', 'ran'], 'nest', 'hazelnuts'),
+    'fox': (['trotted', 'ran', 'padded'], 'den', 'plums'),
+    'bear': (['padded', 'marched', 'plodded'], 'cave', 'honey'),
+    'badger': (['plodded', 'trotted', 'marched'], 'den', 'mushrooms'),
+    'mole': (['shuffled', 'pattered', 'hurried'], 'burrow', 'radishes'),
+    'beaver': (['waddled', 'marched', 'trotted'], 'lodge', 'corn'),
+    'otter': (['padded', 'bounded', 'ran'], 'den', 'clams'),
+    'raccoon': (['padded', 'ran', 'sneaked'], 'hollow tree', 'peanuts'),
+    'kitten': (['crept', 'pranced', 'ran'], 'basket', 'cream'),
+    'puppy': (['bounded', 'ran', 'trotted'], 'kennel', 'biscuits'),
+    'hamster': (['scurried', 'trotted', 'ran'], 'nest', 'oats'),
+    'panda': (['strolled', 'padded', 'trotted'], 'hut', 'bamboo'),
+    'monkey': (['ran', 'jumped', 'bounced'], 'treehouse', 'bananas'),
+    'dormouse': (['crept', 'tiptoed', 'pattered'], 'nest', 'acorns'),
+    'chipmunk': (['darted', 'skipped', 'ran'], 'hollow log', 'walnuts'),
+}
+LIVES = {
+    'child': 'in a [small|tall|yellow|white|brick|wooden] house [by the sea|at the end of the road|near the park|on a hill|'
+             'next to a bakery]|in a [busy|little|sleepy|noisy] [town|village] [by a river|near the mountains|by the sea|'
+             'with a clock tower]|on a farm with [two|three|five] [cows|goats|horses|geese] and [a lazy dog|many hens|'
+             'a grumpy rooster]|on the [third|fifth|top] floor of a [tall|gray|red|noisy] house|'
+             'above a [bakery|toy shop|shoe shop|flower shop]',
+    'animal': 'in a [cozy|small|neat|warm|round] {home} [under a hill|by a stream|near an old mill|behind a waterfall|'
+              'under the stars]|in a [cozy|snug|little|dry|sunny] {home} [at the edge of the forest|in the middle of the '
+              'woods|next to a blackberry bush]|in the [deep|green|old|quiet] [forest|woods] [beyond the hills|near a lake|'
+              'behind the farm|by the river]',
+}
+FRIENDS = ['friend', 'friend', 'cousin', 'neighbor']
+CHILD_FOODS = '''pizza, pancakes, noodles, strawberries, ice cream, popcorn, grapes, waffles, cherries, toast, cake,
+watermelon, chocolate, soup'''.replace('\n', ' ').split(', ')
+TRAITS = '''little young small curious cheerful kind clever gentle playful quiet merry brave shy busy sweet lively friendly
+thoughtful dreamy silly polite funny'''.split()
+CHILD_GOES = 'walked ran skipped hurried strolled raced marched'.split()
+
+TABLES = {
+    'toys': '''ball: red blue striped bouncy spotted; kite: red yellow paper striped; rag doll: pretty little old; teddy bear: brown soft fluffy old; drum: tin round little red; toy boat: wooden blue white; toy train: wooden green shiny; whistle: silver tin wooden; spinning top: striped bright wooden; music box: tiny golden old; paper crown: golden purple tall; picture book: big old colorful; toy rocket: silver shiny red; flute: wooden little bamboo; puppet: funny wooden wooly; lantern: brass little red; toy dragon: green wooden friendly; bucket: yellow shiny tin; trumpet: brass shiny toy; stuffed elephant: gray soft floppy; toy truck: yellow sturdy red; tambourine: little jingly red; sailor hat: blue white fine; marble: glass green shiny''',
+    'junk': '''a dusty sock; an old button; a sleepy spider; a few crumbs; a penny; a feather; a bit of string; a cold pancake; a broken pencil; a dry leaf; a wooden spoon; a lonely mitten; a snoring beetle; a piece of cheese; a paper hat; an empty jar; a ball of wool; a rusty nail; half a biscuit; a surprised moth; a pair of glasses; a bar of soap; a slipper''',
+    'spots': '''under the bed; behind the door; under the table; in the cupboard; behind the big chair; under the pillow; in the laundry basket; on the windowsill; under the stairs; behind the stove; under the rug; in the wooden chest; behind the curtain; on the top shelf; in the bathtub; under the blanket; beside the broom; in the pantry; behind the clock; in the drawer; on the porch; between the cushions; under the bench; behind the mirror''',
+    'outside_spots': '''under a bush; behind the old wall; in the tall grass; between the roots of an oak; beside the well; behind the shed; under the bench; by the gate; inside a hollow log; under the wooden steps; in a pile of leaves; behind a mossy rock; among the ferns; under the bridge; behind the woodpile; beside the hedge; in the ditch; next to the fence; under a wheelbarrow; behind the beehive''',
+    'outdoors': '''by|pond: quiet green round; in|meadow: sunny wide flowery; in|forest: dark deep green; on|hill: windy steep grassy; in|garden: sunny little tidy; by|river: cool wide sparkling; in|orchard: old shady quiet; by|bridge: old wooden stone; by|stream: cool noisy clear; in|valley: green quiet misty; by|lake: blue calm wide; in|field: golden open muddy; by|mill: old tall creaky; on|beach: sandy windy sunny''',
+    'pets': '''kitten: gray tiny fluffy striped; puppy: brown clumsy muddy spotted; duckling: yellow lost fuzzy; hedgehog: prickly round small; squirrel: red skinny young; sparrow: brown tiny thin; robin: round little young; lamb: white woolly small; turtle: green slow little; frog: green bright tiny; owl: fluffy small gray; rabbit: white brown soft; goat: little stubborn bearded; gosling: gray downy small''',
+    'bugs': '''ladybug: red tiny spotted; beetle: shiny black green; caterpillar: fuzzy long green; snail: slow small brown; cricket: noisy green thin; grasshopper: springy green long; moth: white dusty soft; dragonfly: blue shiny quick; spider: thin polite black; bumblebee: round striped fat; ant: tiny busy red; firefly: bright tiny golden; butterfly: yellow blue orange; centipede: long orange wiggly''',
+    'birds': '''robin: round young; sparrow: brown small; wren: tiny brown; blackbird: shiny young; swallow: quick blue; pigeon: plump gray; crow: black clever; magpie: noisy proud; starling: spotted young; finch: yellow little''',
+    'elders': '''owl: old wise sleepy; tortoise: old wrinkled patient; goose: old bossy white; toad: old warty wise; heron: tall gray quiet; raven: old black clever; crane: tall patient old; stork: tall old white; donkey: old gray kind; goat: old bearded wise; ram: old woolly kind; cow: big gentle brown''',
+    'cakes': '''apple pie: warm round sweet; honey cake: golden sticky round; plum tart: juicy sweet little; carrot cake: spicy tall round; lemon cake: yellow tall sweet; cherry pie: red hot sweet; banana bread: soft brown warm; nut cake: crunchy brown tall; berry pie: blue big juicy; ginger cake: dark sticky spicy; pear tart: golden neat sweet; pumpkin pie: orange spicy big; walnut loaf: brown crusty warm; peach pie: golden juicy warm''',
+    'fruits': '''apple: red shiny round; pear: yellow juicy ripe; plum: purple ripe sweet; peach: fuzzy ripe soft; orange: round juicy bright; melon: big green sweet; strawberry: red huge sweet; apricot: orange soft sweet; mango: ripe yellow sweet; coconut: hairy brown big; banana: long yellow ripe; fig: sweet purple ripe''',
+    'soups': '''carrot soup: orange hot; tomato soup: red hot; onion soup: brown hot; pea soup: green thick; mushroom soup: creamy hot; noodle soup: long-stirred hot; potato soup: thick warm; pumpkin soup: golden thick; leek soup: green warm; bean soup: thick hot; barley soup: plain warm; corn soup: yellow creamy''',
+    'plants': '''sunflower: tall golden; pumpkin: round orange; bean: long green; tomato: round red; pea: climbing green; melon: heavy green; tulip: red bright; strawberry: sweet red; daisy: white tall; poppy: red silky; squash: striped yellow; carrot: long orange; turnip: purple fat; lettuce: crisp green; marigold: orange bright''',
+    'colors': '''red; blue; green; yellow; orange; purple; pink; white; brown; golden; silver; black; gray; violet''',
+    'wears': '''scarf: red woolly long striped; hat: blue pointed green warm; coat: yellow thick brown; sweater: green striped itchy; cape: purple silky red; vest: blue neat checked; apron: white spotted clean; shawl: gray soft woolly; jacket: orange patched new; raincoat: yellow shiny bright; bonnet: white lacy pink; cap: checked brown blue''',
+    'fragile': '''vase: blue tall pretty; plate: painted white fine; teapot: brown round flowery; mirror: round silver old; lamp: glass yellow tall; flowerpot: clay red round; bowl: blue china big; cup: china pretty thin; jug: white tall heavy; clock: old wooden loud; window: round clean little; pitcher: green glass fat; jar: glass round tall; snow globe: pretty little sparkly''',
+    'finds': '''key: rusty little golden; coin: silver old round; bell: brass tiny bright; ring: golden thin shiny; button: blue shiny pearl; feather: white long blue; shell: pink smooth curly; bottle: green dusty glass; map: old yellow folded; box: wooden tiny locked; medal: shiny round heavy; spoon: silver bent old; pebble: smooth white striped; ribbon: pink silky long; acorn: golden fat shiny; compass: brass old round''',
+}
+
+PHRASES = {
+    # time and weather
+    'weather': 'sunny|windy|cloudy|warm|bright|breezy|cool|misty|lovely|fresh|quiet|golden|mild|clear|fine',
+    'time': 'morning|afternoon|day|morning',
+    'season': 'spring|summer|autumn|April|May|June|September|October',
+    'weekday': 'Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday',
+    'one_day': 'one <weather> <time>|one <time> in <season>|one <weekday> <time>|one <weather> <weekday>|'
+               'early one <weather> morning|late one <weekday> afternoon|on a <weather> <time> in <season>|'
+               'one <weather> <time>, right after breakfast|just before lunch one <weekday>',
+    'soon': 'soon|before long|after a while|a little later|in no time|a moment later|bit by bit|after some time',
+    'then': 'just then|at that moment|all at once|suddenly|then|right then|all of a sudden',
+    'next_day': 'the next <time>|the very next <time>|the following <time>|when the next <weekday> came|a day later',
+    'night': 'that night|that evening|at bedtime|when the stars came out|when the moon was up|late that evening',
+    # feelings
+    'happy': 'happy|glad|cheerful|delighted|pleased|joyful|merry|very happy|so happy',
+    'sad': 'sad|unhappy|gloomy|miserable|upset|blue|very sad|downhearted',
+    'scared': 'scared|afraid|frightened|nervous|worried|uneasy|very scared',
+    'brave': 'brave|bold|strong|tall|proud|ready|calm',
+    'nice': 'nice|kind|sweet|wonderful|fine|good|lovely',
+    'tired': 'tired|weary|worn out|sleepy|out of breath',
+    'cross': 'cross|angry|grumpy|annoyed|mad|very cross',
+    'great': 'wonderful|great|lovely|splendid|marvelous|fantastic|grand|perfect|fine',
+    'part': 'face|eyes|cheeks|nose',
+    'feel_sad': '{He} felt <sad>.|{His} heart [sank|felt heavy|hurt a little].|A [big|hot|fat|round] tear [rolled|ran|slid] down '
+                '{his} <cheek>.|{He} wanted to cry.|{His} lip [shook|trembled|wobbled].|{He} sat down and [sighed|sniffed|'
+                'hung {his} head].|[There was|{He} had] a lump in {his} throat.',
+    'cheek': 'cheek|nose',
+    'feel_happy': '{He} felt <happy>.|{His} heart [jumped|danced|felt light|felt warm].|{He} [clapped {his} {hands}|danced '
+                  'in a circle|jumped for joy|laughed out loud|grinned from ear to ear|hummed a [happy|merry|little] tune].|'
+                  '{His} <part> [shone|glowed].|{He} could not stop [smiling|grinning|giggling].',
+    'feel_scared': '{His} heart [beat|thumped|pounded] [fast|hard|like a drum].|{His} knees [shook|trembled|knocked '
+                   'together].|{He} felt <scared>.|{He} held {his} breath.|A cold shiver ran down {his} back.|'
+                   '{He} [hid {his} face|closed {his} eyes tight|did not dare to move].',
+    # talking
+    'said': 'said|said|answered|replied|added|declared|explained',
+    'cried': 'cried|shouted|called|yelled|exclaimed',
+    'whispered': 'whispered|murmured|mumbled|breathed|sighed',
+    'laughed': 'laughed|giggled|chuckled|smiled|grinned|snorted',
+    'softly': 'softly|gently|quietly|kindly|in a [low|small|quiet|soft] voice|with a [smile|wink|nod|yawn|grin|sigh]',
+    'wow': 'Oh|Wow|Hooray|Goodness|Look|My goodness|Oh my|Hurray|Yippee|At last',
+    'oh_no': 'Oh no|Oh dear|Uh-oh|Oh, bother|Goodness me|Oops|Dear me|Oh my',
+    'thanks': 'Thank you|Thank you so much|Thanks|Oh, thank you|Thank you, thank you|Many thanks|Thanks a lot',
+    'dont_worry': 'Do not worry|Never mind|Cheer up|Do not be sad|It is all right|Do not cry|Chin up|There, there',
+    'yes': 'Yes|Of course|Sure|Certainly|Gladly|Yes, please|With pleasure|Why not',
+    'doing': 'scratching {his} ear|rubbing {his} nose|looking up|looking around|tilting {his} head|scratching {his} chin|'
+             'tugging at {his} ear|rubbing {his} eyes|leaning closer|standing on tiptoe|blinking|turning around|'
+             'folding {his} arms|coming closer|sitting down|shaking {his} head|nodding slowly',
+    'glee': 'hopping up and down|clapping {his} {hands}|with shining eyes|dancing around|with a big grin|'
+            'turning a somersault|waving both arms|beaming|spinning in a circle|jumping for joy|laughing|out of breath',
+    'gloom': 'with a sniff|with tears in {his} eyes|wiping {his} cheek|looking at {his} feet|in a shaky voice|with a sigh|'
+             'hanging {his} head|in a very small voice|trying not to cry|close to tears|with a trembling lip|sadly',
+    # who and where
+    'meet': 'Once upon a time, there was {H+}.|Once upon a time, {H+} lived {lives}.|Once there [was|lived] {H+}[ {lives}|].|'
+            'There once was {H+} who lived {lives}.|{H} was a {trait} {kind} who lived {lives}.|'
+            '{H} was a {trait} {kind} with <look>.|Not so long ago, {H+} lived {lives}.|'
+            '{H} the {kind} lived {lives}.|Far away, {lives}, there lived {H+}.|'
+            'This is the story of {H}, a {trait} {kind} with <look>.|'
+            '{H} was a {trait} {kind}.|A {trait} {kind} named {H} lived {lives}.',
+    'look': 'a loud laugh|bright eyes|big ears|a spot on {his} nose|very quick feet|a gap between {his} teeth|'
+            'a big appetite|a warm heart|round cheeks|muddy feet|a head full of ideas|a hundred questions|'
+            'a tickly nose|a funny giggle|big brown eyes|a good memory|a [red|blue|green|yellow] scarf',
+    'liking': 'singing silly songs|collecting stones|counting clouds|jumping in puddles|telling jokes|asking questions|'
+              'making up stories|climbing trees|looking at the stars|rolling down hills|building towers|whistling|'
+              'drawing pictures|splashing in the stream|watching snails|playing hide and seek|dancing in the rain|'
+              'eating {food}|solving riddles|chasing butterflies|making mud pies|listening to the birds',
+    'likes': '{He} [loved|liked] <liking>[ more than anything| very much| all day long|].|'
+             '{He} was always <liking>.|Most of all, {he} loved <liking>.|'
+             'Every day {he} [spent hours|had fun|was busy] <liking>.',
+    'best_at': 'jumping|singing|running|climbing|painting|swimming|whistling|dancing|juggling|counting',
+    'flower': 'daisies|tulips|roses|poppies|bluebells|violets|buttercups|sunflowers|daffodils',
+    'tree': 'oak|apple tree|willow|pine tree|birch|maple|chestnut tree|cherry tree|beech|pear tree',
+    'treat': 'cookies|muffins|pancakes|jam tarts|cinnamon rolls|waffles|buns|sandwiches|cupcakes|crackers and cheese|'
+             'toast and jam|popcorn|pretzels|biscuits',
+    'drink': 'hot cocoa|apple juice|warm milk|lemonade|mint tea|berry juice|cold water|honey milk',
+    'little_while': 'for a [minute|moment|while|long time]|and [thought|waited]',
+}
+
+# for everybody who speaks: <H_said> <F_said> <p_said> ..., the same with cheered, sobbed and asked
+TAGS = {
+    'said': '{H} said|said {H}|{H} <said>|{he} said|{H} said <softly>|said {H} <softly>|{he} said <softly>|{H} said, <doing>|'
+            'said {H}, <doing>|<said> {H}, <doing>|{he} said, <doing>',
+    'cheered': '{H} <cried>|<cried> {H}|{H} <cried>, <glee>|<cried> {H}, <glee>|{he} <cried>, <glee>|{H} <laughed>|'
+               'said {H}, <glee>',
+    'cried': '{H} <cried>|<cried> {H}|{he} <cried>|{H} <cried> loudly|<cried> {H}, <doing>|{H} <cried>, <doing>',
+    'sobbed': '{H} said <gloom>|said {H} <gloom>|{he} said <gloom>|{H} <whispered>|<whispered> {H}|{H} <whispered> <gloom>|'
+              '{he} <whispered> <gloom>',
+    'asked': '{H} asked|asked {H}|{he} asked|asked {H} <softly>|{H} asked <softly>|asked {H}, <doing>|{H} asked, <doing>|'
+             '{H} wanted to know|{he} asked, <doing>',
+}

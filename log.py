@@ -1,0 +1,95 @@
+"""
+What a run leaves to look at: log.jsonl with its numbers, wandb when asked, and the loss curve as a picture.
+
+    python -c "import log; log.draw_loss('out-tinystories/log.jsonl', 'loss.png')"
+"""
+import json
+import os
+from datetime import timedelta
+
+
+class Log:
+    """log.jsonl, one object a line, and wandb when asked. A run that goes on keeps the lines up to where it goes on."""
+
+    def __init__(self, path, iter_num, wandb_run=None):
+        self.path, self.wandb_run = path, wandb_run
+        # the evaluation at iter_num is done again, and gives the same number
+        kept = [r for r in read_log(path) if r['iter'] < iter_num or (r['iter'] == iter_num and 'loss' in r)]
+        with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
+            f.writelines(json.dumps(record) + '\n' for record in kept if iter_num)
+        os.replace(f'{path}.tmp', path)
+
+    def write(self, record):
+        with open(self.path, 'a', encoding='utf-8') as f:
+            f.write(json.dumps(record) + '\n')
+        if self.wandb_run:
+            try:
+                self.wandb_run.log(record, step=record['iter'])
+            except Exception as error: # whatever goes wrong there must not end hours of training
+                print(f'wandb: stopped logging ({type(error).__name__}: {error}); log.jsonl goes on')
+                self.wandb_run = None
+
+
+def read_log(path):
+    """The objects of log.jsonl; [] without a file; a last line that a crash cut short is left out."""
+    records = []
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as f:
+            for line in f:
+                if line.endswith('}\n'):
+                    records.append(json.loads(line))
+    return records
+
+
+def start_wandb(project, name, settings):
+    """A wandb run, or None, saying why, when there is no package, account or network."""
+    try:
+        import wandb
+        return wandb.init(project=project, name=name, config=settings)
+    except ImportError:
+        print('wandb: not installed (pip install wandb); going on with log.jsonl alone')
+    except Exception as error: # it raises many types, none of which should end the run
+        print(f'wandb: {type(error).__name__}: {str(error).splitlines()[0]}; going on with log.jsonl alone')
+    return None
+
+
+def draw_loss(log_path, picture_path):
+    """Training and validation loss over the updates, as a picture."""
+    try:
+        import matplotlib
+    except ImportError:
+        return print('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+    matplotlib.use('Agg') # draws into a file, needs no screen
+    from matplotlib import pyplot
+    records = read_log(log_path)
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    for key, label in (('loss', 'train'), ('val_loss', 'val')):
+        points = [(r['iter'], r[key]) for r in records if key in r]
+        if points:
+            axes.plot(*zip(*points, strict=True), label=f'{label} (last {points[-1][1]:.4f})',
+                      marker='o' if key == 'val_loss' else None, linewidth=1.2)
+    axes.set(xlabel='iter', ylabel='loss (nats per token)', title=os.path.basename(os.path.dirname(picture_path)))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(f'{picture_path}.tmp', format='png', dpi=120, bbox_inches='tight')
+    pyplot.close(figure)
+    os.replace(f'{picture_path}.tmp', picture_path)
+
+
+def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):
+    """One line about an update. record: as in log.jsonl; mfu: 0..1, or 0 when the device's peak is not known."""
+    return (f'{count(record["iter"], last_iter)} | loss {record["loss"]:.4f} | lr {record["lr"]:.2e} | '
+            f'norm {record["norm"]:.2f} | {record["dt"] * 1e3:6.1f} ms | {tokens_per_second:,.0f} tok/s | '
+            f'mfu {f"{mfu:.1%}" if mfu else "n/a"} | epoch {record["epoch"]:.2f} | '
+            f'eta {timedelta(seconds=round(seconds_left))}')
+
+
+def validation_line(record, last_iter, saved):
+    """One line about an evaluation. record: as in log.jsonl; saved: paths of the files written."""
+    return (f'{count(record["iter"], last_iter)} | val {record["val_loss"]:.4f}{" (best)" if record["best"] else ""} '
+            f'ppl {record["perplexity"]:.2f} | {record["bits_per_byte"]:.4f} bits per byte | saved {", ".join(saved)}')
+
+
+def count(iter_num, last_iter):
+    """'iter  250/5000'; without the total when the clock decides how many there will be."""
+    return f'iter {iter_num:{len(str(last_iter))}d}/{last_iter}' if last_iter else f'iter {iter_num}'

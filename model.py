@@ -1,0 +1,420 @@
+"""
+A GPT to read in one sitting: the network, its KV cache, and its file on disk.
+
+    python sample.py --init_from=scratch    # builds one with random weights and shows its parts
+
+Two families share every line that they can. arch='gpt2' is GPT-2 (learned positions, LayerNorm, GELU) with parameter
+names and shapes that nanoGPT's checkpoints and OpenAI's weights fit. arch='modern' has the mathematics of Qwen3 (RoPE,
+RMSNorm, QK-norm, SwiGLU, grouped-query attention), so that its weights load elsewhere after renaming and splitting.
+
+Shapes in comments: B sequences, T tokens in each, C = n_embd, H query heads, G key/value heads, D = head_dim, V vocabulary.
+"""
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+
+@dataclass
+class GPTConfig:
+    arch: str = 'modern' # 'modern' or 'gpt2'
+    vocab_size: int = 50304 # rows of the embedding table; may be more than the tokenizer uses
+    block_size: int = 1024 # the longest context, in tokens
+    n_layer: int = 12
+    n_head: int = 12
+    n_kv_head: int = 0 # heads of keys and values, shared by n_head / n_kv_head query heads each; 0: n_head
+    n_embd: int = 768
+    dropout: float = 0.0
+    bias: bool = False # gpt2 only: biases in linear layers and norms
+    activation: str = 'gelu' # gpt2 only: 'gelu' (exact, as nanoGPT) or 'gelu_tanh' (as OpenAI's weights want)
+    tie_weights: bool = False # modern only: the head is the embedding table; gpt2 always does that
+    rope_theta: float = 10000.0 # modern only: the slowest pair of coordinates turns once in 2 pi * theta tokens
+
+    @property
+    def head_dim(self):
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self):
+        return self.n_kv_head or self.n_head
+
+    @property
+    def tied(self):
+        return self.tie_weights or self.arch == 'gpt2'
+
+    def problems(self):
+        """What cannot be built, as a list of sentences; empty when all is well."""
+        found = [f'{name} must be at least 1, got {getattr(self, name)}'
+                 for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd') if getattr(self, name) < 1]
+        if self.arch not in ('modern', 'gpt2'):
+            found.append(f"arch must be 'modern' or 'gpt2', got {self.arch!r}")
+        if self.activation not in ('gelu', 'gelu_tanh'):
+            found.append(f"activation must be 'gelu' or 'gelu_tanh', got {self.activation!r}")
+        if not 0 <= self.dropout < 1:
+            found.append(f'dropout must be in [0, 1), got {self.dropout}')
+        if found:
+            return found # what follows divides by these
+        if self.n_embd % self.n_head:
+            widths = (self.n_embd // self.n_head * self.n_head, (self.n_embd // self.n_head + 1) * self.n_head)
+            found.append(f'n_embd must be a multiple of n_head = {self.n_head}, got {self.n_embd}; '
+                         f'nearest: {" or ".join(str(w) for w in widths if w)}')
+        elif self.arch == 'modern' and self.head_dim % 2:
+            found.append(f'n_embd / n_head must be even, because RoPE turns pairs; got {self.head_dim}')
+        if self.n_kv_head < 0 or self.n_head % self.kv_heads:
+            found.append(f'n_head must be a multiple of n_kv_head, got {self.n_head} and {self.n_kv_head}')
+        if self.arch == 'gpt2' and self.kv_heads != self.n_head:
+            found.append(f"arch='gpt2' has one key/value head for each head, got n_kv_head = {self.n_kv_head}")
+        return found
+
+
+class LayerNorm(nn.Module):
+    """Zero mean, unit variance, then a learned scale and, if asked for, shift (Ba et al. 2016, arXiv 1607.06450)."""
+
+    def __init__(self, n_embd, bias):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(n_embd))
+        self.bias = nn.Parameter(torch.zeros(n_embd)) if bias else None
+
+    def forward(self, x):
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+class RMSNorm(nn.Module):
+    """Unit root mean square, then a learned scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x):
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
+
+
+def rotation(positions, head_dim, theta):
+    """
+    Cosines and sines by which RoPE turns queries and keys, each float32 (T, D/2) (Su et al. 2021, arXiv 2104.09864).
+
+    positions: int64 (T,). Computed anew in every forward: it costs little, and a stored table would be rounded with
+    the weights when a model is cast to bfloat16.
+    """
+    pair = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
+    angle = positions[:, None] * theta ** (-pair / head_dim)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x, cos, sin):
+    """x (B, H, T, D), coordinate i and i + D/2 turned as a pair by the angle of its position; keeps shape and dtype."""
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).type_as(x)
+
+
+class CausalSelfAttention(nn.Module):
+    """Every token looks at itself and at what came before it (Vaswani et al. 2017, arXiv 1706.03762)."""
+
+    def __init__(self, config, layer):
+        super().__init__()
+        self.layer, self.n_head, self.kv_heads, self.head_dim = layer, config.n_head, config.kv_heads, config.head_dim
+        self.dropout = config.dropout
+        bias = config.bias and config.arch == 'gpt2'
+        # queries, keys and values in one matrix, in this order of rows: H, G and G heads of D
+        self.c_attn = nn.Linear(config.n_embd, (config.n_head + 2 * config.kv_heads) * config.head_dim, bias=bias)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=bias)
+        self.resid_dropout = nn.Dropout(config.dropout)
+        if config.arch == 'modern': # QK-norm keeps attention logits bounded (Henry et al. 2020, arXiv 2010.04245)
+            self.q_norm, self.k_norm = RMSNorm(config.head_dim), RMSNorm(config.head_dim)
+
+    def forward(self, x, turn=None, cache=None):
+        B, T, C = x.shape
+        heads = self.c_attn(x).view(B, T, -1, self.head_dim).transpose(1, 2) # (B, H + 2 G, T, D)
+        q, k, v = heads.split((self.n_head, self.kv_heads, self.kv_heads), dim=1)
+        if turn is not None: # the modern family
+            q, k = rotate(self.q_norm(q), *turn), rotate(self.k_norm(k), *turn)
+        mask = None
+        if cache is not None:
+            k, v, mask = cache.append(self.layer, k, v) # (B, G, S, D): all that the cache has room for
+        # is_causal lines the mask up with the first key, so with a cache a new token would see only that one
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None,
+                                           dropout_p=self.dropout if self.training else 0.0,
+                                           enable_gqa=self.kv_heads < self.n_head)
+        return self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
+
+
+class MLP(nn.Module):
+    """What a token does with what it has gathered: GELU of 4 C units (gpt2) or SwiGLU (modern, arXiv 2002.05202)."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.gated = config.arch == 'modern'
+        bias = config.bias and not self.gated
+        # a gate makes a third matrix, so 8/3 C units instead of 4 C keep the parameters the same
+        units = max(64, round(config.n_embd * 8 / 3 / 64) * 64) if self.gated else 4 * config.n_embd
+        self.c_fc = nn.Linear(config.n_embd, 2 * units if self.gated else units, bias=bias) # rows: gate, then up
+        self.c_proj = nn.Linear(units, config.n_embd, bias=bias)
+        self.approximate = 'tanh' if config.activation == 'gelu_tanh' else 'none'
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x):
+        x = self.c_fc(x)
+        if self.gated:
+            gate, up = x.chunk(2, dim=-1)
+            x = F.silu(gate) * up
+        else:
+            x = F.gelu(x, approximate=self.approximate)
+        return self.dropout(self.c_proj(x))
+
+
+def make_norm(config):
+    return RMSNorm(config.n_embd) if config.arch == 'modern' else LayerNorm(config.n_embd, config.bias)
+
+
+class Block(nn.Module):
+    """Gather from other tokens, then think; each reads a normalised copy and adds to the residual stream."""
+
+    def __init__(self, config, layer):
+        super().__init__()
+        self.ln_1 = make_norm(config)
+        self.attn = CausalSelfAttention(config, layer)
+        self.ln_2 = make_norm(config)
+        self.mlp = MLP(config)
+
+    def forward(self, x, turn=None, cache=None):
+        x = x + self.attn(self.ln_1(x), turn, cache)
+        return x + self.mlp(self.ln_2(x))
+
+
+class KVCache:
+    """
+    Keys and values of the tokens read so far, so that the next token is one column of work instead of all of them.
+
+    keys, values: (n_layer, B, G, size, D), made once; length: int64 (1,), how many of the size places are filled.
+    length is a tensor because a compiled model would otherwise be compiled again for every token.
+    """
+
+    def __init__(self, model, batch_size, size):
+        config, like = model.config, model.transformer.wte.weight
+        shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_dim)
+        self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.values = torch.zeros_like(self.keys)
+        self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
+
+    def append(self, layer, k, v):
+        """Store k, v (B, G, T, D) of new tokens; returns all keys, all values, and who may look at whom, bool (T, size)."""
+        places = self.length + torch.arange(k.size(2), device=k.device)
+        self.keys[layer].index_copy_(2, places, k)
+        self.values[layer].index_copy_(2, places, v)
+        seen = torch.arange(self.keys.size(3), device=k.device) <= places[:, None]
+        return self.keys[layer], self.values[layer], seen
+
+
+class GPT(nn.Module):
+
+    def __init__(self, config):
+        """Raises SystemExit with everything that is wrong with config. Weights are drawn from torch's global generator."""
+        super().__init__()
+        if config.problems():
+            raise SystemExit('model: ' + '; '.join(config.problems()))
+        self.config = config
+        parts = {'wte': nn.Embedding(config.vocab_size, config.n_embd)}
+        if config.arch == 'gpt2':
+            parts['wpe'] = nn.Embedding(config.block_size, config.n_embd)
+        parts['drop'] = nn.Dropout(config.dropout)
+        parts['h'] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
+        parts['ln_f'] = make_norm(config)
+        self.transformer = nn.ModuleDict(parts)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tied:
+            self.transformer.wte.weight = self.lm_head.weight
+        self.init_weights()
+
+    @torch.no_grad()
+    def init_weights(self):
+        """gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3). modern: see below."""
+        modern = self.config.arch == 'modern'
+        for name, p in self.named_parameters():
+            if p.dim() < 2:
+                continue # norms start as ones, biases as zeros
+            if name.endswith('c_proj.weight'):
+                # zero: every block starts as the identity, and deep models train like shallow ones
+                p.zero_() if modern else p.normal_(0, 0.02 / math.sqrt(2 * self.config.n_layer))
+            elif modern and name.startswith('transformer.h.'):
+                p.normal_(0, p.size(1) ** -0.5) # outputs have the size of inputs, whatever the width
+            else:
+                p.normal_(0, 0.02)
+        for name, p in self.named_parameters():
+            if p.dim() < 2 and name.endswith('bias'):
+                p.zero_() # nn.Linear draws them at random
+
+    def hidden(self, idx, cache=None):
+        """What the model knows at each token before it names the next: idx int64 (B, T) -> (B, T, C)."""
+        B, T = idx.shape
+        assert T <= self.config.block_size, f'{T} tokens, but block_size is {self.config.block_size}'
+        positions = torch.arange(T, device=idx.device) + (0 if cache is None else cache.length)
+        x, turn = self.transformer.wte(idx), None
+        if self.config.arch == 'gpt2':
+            x = x + self.transformer.wpe(positions)
+        else:
+            turn = rotation(positions, self.config.head_dim, self.config.rope_theta)
+        x = self.transformer.drop(x)
+        for block in self.transformer.h:
+            x = block(x, turn, cache)
+        if cache is not None:
+            cache.length += T
+        return self.transformer.ln_f(x)
+
+    def forward(self, idx, targets=None, cache=None):
+        """
+        The logits of the next token, or the mean loss when its targets are given.
+
+        idx: int64 (B, T), T <= block_size; with a cache, the tokens that follow those already in it
+        targets: int64 (B, T), the token after each of idx; -1 where there is nothing to learn
+        returns logits (B, T, V), or the loss, float32 (), in nats per token
+        """
+        logits = self.lm_head(self.hidden(idx, cache))
+        if targets is None:
+            return logits
+        return F.cross_entropy(logits.float().view(-1, logits.size(-1)), targets.reshape(-1), ignore_index=-1)
+
+    def parameter_groups(self):
+        """{kind: {name: parameter}} with kinds matrix, embedding, head and vector; train.py gives each its optimizer."""
+        groups = {'matrix': {}, 'embedding': {}, 'head': {}, 'vector': {}}
+        for name, p in self.named_parameters(): # names a tied table once, as transformer.wte
+            if p.dim() < 2:
+                kind = 'vector'
+            elif name.startswith('transformer.h.'):
+                kind = 'matrix'
+            else:
+                kind = 'head' if name.startswith('lm_head') else 'embedding'
+            groups[kind][name] = p
+        counted, total = sum(len(group) for group in groups.values()), len(list(self.parameters()))
+        assert counted == total, f'{counted} parameters in groups, {total} in the model'
+        return groups
+
+    def stacked_rows(self, name):
+        """How many rows each of the matrices has that are stacked in a parameter, for what treats them one by one."""
+        c, rows = self.config, self.get_parameter(name).size(0)
+        if name.endswith('c_attn.weight'): # queries, keys, values
+            return [c.n_head * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim]
+        if name.endswith('c_fc.weight') and c.arch == 'modern': # gate, up
+            return [rows // 2, rows // 2]
+        return [rows]
+
+    def n_params(self):
+        """How many numbers are learned; a tied table counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def flops_per_token(self):
+        """
+        Floating-point operations that training spends on one token: 6 N + 12 L C T.
+
+        N: weights that multiply (the embedding is looked up, the head multiplies), two operations forward and four
+        backward each; the second term is attention's, over the whole square. Chowdhery et al. 2022, arXiv 2204.02311,
+        appendix B.
+        """
+        c = self.config
+        weights = sum(p.numel() for p in self.parameter_groups()['matrix'].values()) + c.vocab_size * c.n_embd
+        return 6 * weights + 12 * c.n_layer * c.n_embd * c.block_size
+
+
+# ---- files ----
+
+def save(checkpoint, path):
+    """
+    Write a dict of tensors and plain Python to path so that path always holds either the old file or the new one, whole.
+
+    SystemExit when the disk is full or read-only; the old file is then untouched.
+    """
+    temporary = f'{path}.tmp'
+    try:
+        with open(temporary, 'wb') as f:
+            torch.save(checkpoint, f)
+            f.flush()
+            os.fsync(f.fileno()) # on the disk before the name points at it, or a power cut leaves an empty file
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error: # torch wraps a full disk in a RuntimeError
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise SystemExit(f'{path}: could not be written ({str(error).splitlines()[0]}); what it held before is still there, '
+                         'whole') from None
+    if os.name == 'posix': # the new name itself must reach the disk, too
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def read_checkpoint(path):
+    """
+    The dict that save wrote, on the CPU; nothing in the file is executed. nanoGPT's checkpoints are read, too.
+
+    Raises SystemExit when path is missing, broken, or not a checkpoint.
+    """
+    if not os.path.isfile(path):
+        raise SystemExit(f'{path}: expected a checkpoint, found no such file; train one first, for example: '
+                         'python train.py config/train_tinystories.py')
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error: # zip, pickle and tensor errors of many types, all with one meaning
+        raise SystemExit(f'{path}: not a checkpoint that can be loaded safely, or cut short '
+                         f'({type(error).__name__}); use another one') from None
+    if isinstance(checkpoint, dict) and 'model_args' in checkpoint and 'model' in checkpoint: # nanoGPT's
+        names = {f.name for f in fields(GPTConfig)}
+        shape = {k: v for k, v in checkpoint['model_args'].items() if k in names}
+        weights = {name.removeprefix('_orig_mod.'): w for name, w in checkpoint['model'].items()}
+        checkpoint = {'model': weights, 'model_config': {**shape, 'arch': 'gpt2'},
+                      'iter_num': checkpoint.get('iter_num', 0)}
+    if not isinstance(checkpoint, dict) or not {'model', 'model_config'} <= checkpoint.keys():
+        raise SystemExit(f"{path}: expected a checkpoint with 'model' and 'model_config', got a "
+                         f'{type(checkpoint).__name__}; use a ckpt.pt or best.pt that train.py wrote')
+    return checkpoint
+
+
+def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
+    """
+    The GPT of a checkpoint, on the CPU, with its weights.
+
+    path: what error messages call it; dropout: for training on; block_size: a shorter context than it was made for; 0: all
+    """
+    try:
+        config = GPTConfig(**checkpoint['model_config'] | {'dropout': dropout})
+    except TypeError as error:
+        raise SystemExit(f'{path}: model_config is not one of ours ({error})') from None
+    weights = dict(checkpoint['model'])
+    if block_size:
+        config.block_size = min(block_size, config.block_size)
+        if 'transformer.wpe.weight' in weights:
+            weights['transformer.wpe.weight'] = weights['transformer.wpe.weight'][:config.block_size]
+    model = GPT(config)
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise SystemExit(f'{path}: its weights have other shapes than its model_config says '
+                         f'({str(error).splitlines()[-1].strip()})') from None
+    unknown = [name for name in unknown if not name.endswith('.attn.bias')] # causal masks of old nanoGPT checkpoints
+    if missing or unknown:
+        raise SystemExit(f'{path}: its weights do not fit its model_config: missing {missing[:3]}, unknown {unknown[:3]}')
+    return model
+
+
+def from_gpt2(name):
+    """OpenAI's weights ('gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl') as a checkpoint, fetched by transformers."""
+    try:
+        from transformers import GPT2LMHeadModel
+    except ImportError:
+        raise SystemExit(f'init_from={name} needs the transformers package; pip install transformers') from None
+    try:
+        return from_transformers(GPT2LMHeadModel.from_pretrained(name))
+    except OSError as error:
+        raise SystemExit(f'init_from={name}: {str(error).splitlines()[0]}') from None
+
+
+def from_transformers(theirs):
+    """The weights of a transformers GPT2LMHeadModel as a checkpoint of ours, for build."""
+    c, weights = theirs.config, {}
+    for name, w in theirs.state_dict().items():
+        # theirs multiply from the left (Conv1D), so matrices in blocks are the transpose of ours
+        weights[name] = w.t().contiguous() if w.dim() == 2 and name.startswith('transformer.h.') else w
+    config = GPTConfig(arch='gpt2', vocab_size=c.vocab_size, block_size=c.n_positions, n_layer=c.n_layer,
+                       n_head=c.n_head, n_embd=c.n_embd, bias=True, activation='gelu_tanh')
+    return {'model': weights, 'model_config': asdict(config), 'tokenizer': {'kind': 'gpt2'}}

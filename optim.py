@@ -1,0 +1,113 @@
+"""
+How gradients become new weights: Muon for matrices, AdamW for the rest, and the learning rate over time.
+
+    python bench.py    # prints what an update costs, Muon's part apart
+"""
+import math
+
+import torch
+
+
+def orthogonalize(matrices, steps=5):
+    """
+    The nearest matrices whose singular values are all about 1 (0.7 to 1.2), by a quintic Newton-Schulz iteration.
+
+    matrices: (N, rows, columns), each done by itself; returns the same shape and dtype. Muon: Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/, with its coefficients.
+    """
+    tall = matrices.size(1) > matrices.size(2)
+    x = matrices.mT if tall else matrices # the products below are as small as the shorter side
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7) # no singular value above 1
+    for _ in range(steps):
+        a = x @ x.mT
+        b = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, b, x, beta=3.4445)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """
+    Momentum whose update turns every direction of a matrix by the same amount: see orthogonalize for the source.
+
+    blocks: for each parameter the row counts of the matrices stacked in it (queries, keys and values are three)
+    ns_dtype: bfloat16 is enough and fast; float32 where runs must agree to rounding
+    """
+
+    def __init__(self, params, blocks, lr, momentum=0.95, weight_decay=0.0, ns_dtype=torch.bfloat16):
+        super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+        self.blocks, self.ns_dtype = blocks, ns_dtype
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            by_shape = {} # equal shapes go through Newton-Schulz together
+            for p, rows in zip(group['params'], self.blocks, strict=True):
+                if p.grad is None:
+                    continue
+                if 'momentum' not in self.state[p]:
+                    self.state[p]['momentum'] = torch.zeros_like(p)
+                average = self.state[p]['momentum']
+                average.lerp_(p.grad, 1 - group['momentum'])
+                update = p.grad.lerp(average, group['momentum']) # Nesterov: a look ahead
+                p.mul_(1 - group['lr'] * group['weight_decay'])
+                for target, block in zip(p.split(rows), update.split(rows), strict=True):
+                    by_shape.setdefault(block.shape, []).append((target, block))
+            for (n_rows, n_columns), pairs in by_shape.items():
+                updates = orthogonalize(torch.stack([block for _, block in pairs]).to(self.ns_dtype))
+                scale = -group['lr'] * max(1, n_rows / n_columns) ** 0.5
+                for (target, _), update in zip(pairs, updates, strict=True):
+                    target.add_(update.to(target.dtype), alpha=scale)
+
+
+def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay, betas, ns_dtype):
+    """
+    A list of optimizers that together hold each parameter once. kind: 'muon' or 'adamw'.
+
+    Each group remembers its highest learning rate as 'peak_lr'. Norms and biases are never decayed.
+    """
+    groups = {name: list(members.values()) for name, members in model.parameter_groups().items()}
+    fused = next(model.parameters()).device.type in ('cuda', 'cpu')
+    tables = groups['embedding'] + groups['head']
+    optimizers = []
+    if kind == 'muon':
+        blocks = [model.stacked_rows(name) for name in model.parameter_groups()['matrix']]
+        optimizers.append(Muon(groups['matrix'], blocks, muon_learning_rate, weight_decay=weight_decay, ns_dtype=ns_dtype))
+        rest = [{'params': tables + groups['vector'], 'weight_decay': 0.0}]
+    else:
+        rest = [{'params': groups['matrix'] + tables, 'weight_decay': weight_decay},
+                {'params': groups['vector'], 'weight_decay': 0.0}]
+    optimizers.append(torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=fused))
+    for group in all_groups(optimizers):
+        group['peak_lr'] = group['lr']
+    return optimizers
+
+
+def all_groups(optimizers):
+    return [group for each in optimizers for group in each.param_groups]
+
+
+def restore(optimizers, states):
+    """Load the memory of a checkpoint's optimizers; rates, decay and betas stay as the settings now have them."""
+    if len(states) != len(optimizers):
+        raise SystemExit('resume: the checkpoint was trained with another --optimizer; use the same, or start from its '
+                         'weights with --init_from=PATH')
+    for each, state in zip(optimizers, states, strict=True):
+        wanted = [{k: v for k, v in group.items() if k != 'params'} for group in each.param_groups]
+        each.load_state_dict(state)
+        for group, values in zip(each.param_groups, wanted, strict=True):
+            group.update(values)
+
+
+def lr_share(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear', floor=0.0):
+    """
+    The share of its highest learning rate that each group gets at update iter_num (0 is the first), 0..1.
+
+    progress: how much of the run is over, 0..1: iter_num / decay_iters, or more by the clock
+    floor: where the fall ends; 1 means that there is none
+    """
+    if iter_num < warmup_iters:
+        return (iter_num + 1) / (warmup_iters + 1)
+    start = max(1 - decay_fraction, warmup_iters / decay_iters if decay_iters else 0.0)
+    done = min(1.0, max(0.0, (progress - start) / (1 - start)))
+    shape = 1 - done if schedule == 'linear' else 0.5 * (1 + math.cos(math.pi * done))
+    return floor + (1 - floor) * shape

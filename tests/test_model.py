@@ -1,0 +1,240 @@
+"""The network, its cache and its file, each checked against another way to get the answer."""
+import math
+import os
+
+import pytest
+import torch
+
+from model import GPT, GPTConfig, KVCache, build, from_transformers, read_checkpoint, save
+
+MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
+FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
+            'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request):
+    return random_model(**FAMILIES[request.param])
+
+
+def random_model(seed=0, **shape):
+    """A model with no zeros in it, so that every part has an effect."""
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(**shape)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    return model
+
+
+def tokens(*shape, vocab=61):
+    return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_changed_token_changes_no_earlier_logits_and_all_later_ones(model):
+    idx = tokens(2, 16)
+    changed = idx.clone()
+    changed[:, 9] = (changed[:, 9] + 1) % 61
+    moved = (model(idx) - model(changed)).abs().amax(dim=(0, 2))
+    assert moved[:9].max() == 0
+    assert moved[9:].min() > 1e-4
+
+
+@pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
+def test_loss_at_init_is_near_the_logarithm_of_the_vocabulary(shape):
+    torch.manual_seed(0)
+    loss = GPT(GPTConfig(**shape))(tokens(8, 16), tokens(8, 16).flip(1)) # not the tokens themselves: tied models see those
+    assert abs(loss.item() - math.log(61)) < 0.1
+
+
+def test_targets_of_minus_one_do_not_count(model):
+    idx, targets = tokens(2, 16), tokens(2, 16)
+    half = targets.clone()
+    half[1] = -1
+    assert torch.allclose(model(idx, half), model(idx[:1], targets[:1]))
+
+
+@pytest.mark.parametrize('cut', range(1, 16))
+def test_G4_logits_with_the_cache_equal_logits_without_for_every_cut_of_the_prompt(model, cut):
+    idx = tokens(2, 16)
+    cache = KVCache(model, 2, 16)
+    with torch.no_grad():
+        parts = [model(idx[:, :cut], cache=cache)] + [model(idx[:, t:t + 1], cache=cache) for t in range(cut, 16)]
+        assert torch.allclose(torch.cat(parts, dim=1), model(idx), atol=1e-5)
+    assert cache.length.item() == 16
+
+
+def test_every_parameter_is_in_exactly_one_group(model):
+    members = [p for group in model.parameter_groups().values() for p in group.values()]
+    assert {id(p) for p in members} == {id(p) for p in model.parameters()}
+    assert len(members) == len({id(p) for p in members})
+    assert all(p.dim() == 1 for p in model.parameter_groups()['vector'].values())
+
+
+def test_stacked_rows_cut_a_parameter_into_its_matrices():
+    model = random_model(**FAMILIES['grouped'])
+    for name, p in model.parameter_groups()['matrix'].items():
+        assert sum(model.stacked_rows(name)) == p.size(0)
+    assert model.stacked_rows('transformer.h.0.attn.c_attn.weight') == [32, 16, 16]
+
+
+def test_flops_per_token_equal_what_torch_counts(model):
+    from torch.utils.flop_counter import FlopCounterMode
+    idx = tokens(2, 16)
+    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        model(idx, idx).backward()
+    assert abs(counter.get_total_flops() / (2 * 16) / model.flops_per_token() - 1) < 0.01
+
+
+def test_gpt2_equals_transformers_with_the_same_weights():
+    transformers = pytest.importorskip('transformers')
+    torch.manual_seed(0)
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(
+        vocab_size=61, n_positions=16, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2)).eval()
+    ours = build(from_transformers(theirs)).eval()
+    idx = tokens(2, 16)
+    with torch.no_grad():
+        assert torch.allclose(ours(idx), theirs(idx).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize('tied', [False, True])
+def test_modern_equals_qwen3_of_transformers_after_renaming_and_splitting(tied):
+    transformers = pytest.importorskip('transformers')
+    ours = random_model(**MODERN | {'n_kv_head': 2, 'tie_weights': tied})
+    units = ours.transformer.h[0].mlp.c_proj.in_features
+    theirs = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(
+        vocab_size=61, hidden_size=32, intermediate_size=units, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=16, rms_norm_eps=1e-6, tie_word_embeddings=tied,
+        rope_parameters={'rope_type': 'default', 'rope_theta': 10000.0}, attention_bias=False)).eval()
+    state = {'model.embed_tokens.weight': ours.transformer.wte.weight, 'model.norm.weight': ours.transformer.ln_f.weight,
+             'lm_head.weight': ours.lm_head.weight}
+    for i, block in enumerate(ours.transformer.h):
+        q, k, v = block.attn.c_attn.weight.split((32, 16, 16))
+        gate, up = block.mlp.c_fc.weight.chunk(2)
+        theirs_names = {'input_layernorm': block.ln_1.weight, 'post_attention_layernorm': block.ln_2.weight,
+                        'self_attn.q_proj': q, 'self_attn.k_proj': k, 'self_attn.v_proj': v,
+                        'self_attn.o_proj': block.attn.c_proj.weight, 'self_attn.q_norm': block.attn.q_norm.weight,
+                        'self_attn.k_norm': block.attn.k_norm.weight, 'mlp.gate_proj': gate, 'mlp.up_proj': up,
+                        'mlp.down_proj': block.mlp.c_proj.weight}
+        state |= {f'model.layers.{i}.{name}.weight': w for name, w in theirs_names.items()}
+    theirs.load_state_dict(state)
+    idx = tokens(2, 16)
+    with torch.no_grad():
+        assert torch.allclose(ours(idx), theirs(idx).logits, atol=1e-5)
+
+
+def test_gpt2_with_exact_gelu_equals_a_transformer_written_out_in_plain_formulas():
+    model = random_model(**FAMILIES['gpt2 with biases'])
+    idx = tokens(1, 16)
+    w = {name.removeprefix('transformer.'): p.detach().double() for name, p in model.named_parameters()}
+
+    def norm(x, name):
+        x = x - x.mean(-1, keepdim=True)
+        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * w[f'{name}.weight'] + w[f'{name}.bias']
+
+    def linear(x, name):
+        return x @ w[f'{name}.weight'].T + w[f'{name}.bias']
+
+    x = w['wte.weight'][idx[0]] + w['wpe.weight'][:16]
+    for i in range(2):
+        q, k, v = linear(norm(x, f'h.{i}.ln_1'), f'h.{i}.attn.c_attn').split(32, dim=-1)
+        heads = []
+        for h in range(4):
+            s = slice(8 * h, 8 * h + 8)
+            scores = (q[:, s] @ k[:, s].T / math.sqrt(8)).masked_fill(torch.ones(16, 16).triu(1).bool(), -math.inf)
+            heads.append(scores.softmax(-1) @ v[:, s])
+        x = x + linear(torch.cat(heads, -1), f'h.{i}.attn.c_proj')
+        z = linear(norm(x, f'h.{i}.ln_2'), f'h.{i}.mlp.c_fc')
+        x = x + linear(z * 0.5 * (1 + torch.erf(z / math.sqrt(2))), f'h.{i}.mlp.c_proj')
+    assert torch.allclose(model(idx)[0].double(), norm(x, 'ln_f') @ w['wte.weight'].T, atol=1e-4)
+
+
+@pytest.mark.parametrize('wrong, said', [({'n_head': 3}, 'nearest: 30 or 33'), ({'n_embd': 0}, 'n_embd must be at least 1'),
+                                         ({'n_kv_head': 3}, 'n_head must be a multiple of n_kv_head'),
+                                         ({'arch': 'llama'}, "got 'llama'"), ({'dropout': 1.0}, 'dropout'),
+                                         ({'n_embd': 4}, 'must be even'), ({'arch': 'gpt2', 'n_kv_head': 2}, 'gpt2')])
+def test_B12_a_shape_that_cannot_be_ends_in_one_line(wrong, said):
+    with pytest.raises(SystemExit, match=said) as error:
+        GPT(GPTConfig(**MODERN | wrong))
+    assert '\n' not in str(error.value)
+
+
+# ---- files ----
+
+def checkpoint_of(model, **more):
+    from dataclasses import asdict
+    return {'model': model.state_dict(), 'model_config': asdict(model.config)} | more
+
+
+def test_a_saved_model_comes_back_bit_for_bit(model, tmp_path):
+    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
+    again = build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()
+    assert torch.equal(model(tokens(1, 16)), again(tokens(1, 16)))
+    assert os.listdir(tmp_path) == ['ckpt.pt']
+
+
+def test_a_shorter_context_gives_the_same_logits(model):
+    shorter = build(checkpoint_of(model), block_size=8).eval()
+    assert shorter.config.block_size == 8
+    assert torch.equal(model(tokens(1, 8)), shorter(tokens(1, 8)))
+
+
+def test_A14_a_checkpoint_loads_with_weights_only_and_a_hostile_one_executes_nothing(model, tmp_path):
+    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
+    torch.load(tmp_path / 'ckpt.pt', weights_only=True)
+
+    class Hostile:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'executed'),)
+
+    torch.save({'model': Hostile(), 'model_config': {}}, tmp_path / 'hostile.pt')
+    with pytest.raises(SystemExit, match='hostile.pt'):
+        read_checkpoint(tmp_path / 'hostile.pt')
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_a_checkpoint_of_nanogpt_is_read_with_or_without_the_prefix_of_a_compiled_model(tmp_path):
+    ours = random_model(**FAMILIES['gpt2'])
+    theirs = {'model': {'_orig_mod.' + name: w for name, w in ours.state_dict().items()}, 'optimizer': {},
+              'model_args': dict(n_layer=2, n_head=4, n_embd=32, block_size=16, bias=False, vocab_size=61, dropout=0.0),
+              'iter_num': 5, 'best_val_loss': torch.tensor(1.5), 'config': {'dataset': 'x'}}
+    torch.save(theirs, tmp_path / 'ckpt.pt')
+    assert torch.equal(build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()(tokens(1, 16)), ours(tokens(1, 16)))
+
+
+@pytest.mark.parametrize('content', [b'', b'not a zip file', b'PK\x03\x04' + bytes(100)])
+def test_a_broken_checkpoint_ends_in_one_line(tmp_path, content):
+    (tmp_path / 'ckpt.pt').write_bytes(content)
+    with pytest.raises(SystemExit, match='ckpt.pt: not a checkpoint'):
+        read_checkpoint(tmp_path / 'ckpt.pt')
+
+
+def test_a_checkpoint_cut_short_anywhere_ends_in_one_line(model, tmp_path):
+    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
+    whole = (tmp_path / 'ckpt.pt').read_bytes()
+    for part in range(1, 10):
+        (tmp_path / 'ckpt.pt').write_bytes(whole[:len(whole) * part // 10])
+        with pytest.raises(SystemExit, match='ckpt.pt'):
+            read_checkpoint(tmp_path / 'ckpt.pt')
+
+
+def test_weights_that_do_not_fit_end_in_one_line(model):
+    checkpoint = checkpoint_of(model)
+    with pytest.raises(SystemExit, match='other shapes'):
+        build(checkpoint | {'model_config': checkpoint['model_config'] | {'n_embd': 64}})
+    with pytest.raises(SystemExit, match='do not fit'):
+        build(checkpoint | {'model_config': checkpoint['model_config'] | {'n_layer': 3}})
+    with pytest.raises(SystemExit, match='model_config'):
+        build(checkpoint | {'model_config': {'d_model': 64}})
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_no_other(model, tmp_path, monkeypatch):
+    save(checkpoint_of(model, iter_num=1), tmp_path / 'ckpt.pt')
+
+    def full_disk(fd):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    with pytest.raises(SystemExit, match='No space left'):
+        save(checkpoint_of(model, iter_num=2), tmp_path / 'ckpt.pt')
+    assert read_checkpoint(tmp_path / 'ckpt.pt')['iter_num'] == 1
+    assert os.listdir(tmp_path) == ['ckpt.pt']
