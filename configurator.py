@@ -188,9 +188,8 @@ def checked(where, value, default):
 def find_config(word, script, names):
     """Path of a config file, looked up from the working directory, then from the script's folder."""
     folder = os.path.dirname(os.path.abspath(script))
-    flags = {name: f'--{names[name]}' for name in names}
     if not word.endswith('.py'):
-        hint = suggestion(word.lstrip('-').partition('=')[0], flags)
+        hint = suggestion(word.partition('=')[0], {name: f'--{names[name]}' for name in names})
         raise mistake(word, f'expected --name=value or a config file (*.py); {hint}')
     for path in word, os.path.join(folder, word):
         if os.path.isfile(path):
@@ -231,7 +230,7 @@ def read_config(path, names, defaults):
 def error_line(error, path):
     """The line of the config file at which an error left it."""
     if isinstance(error, SyntaxError) and error.filename == path:
-        return error.lineno
+        return error.lineno or 1
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return lines[-1] if lines else 1
 

@@ -5,6 +5,7 @@ Which machine this is: the device, the dtype that is fast on it, whether compili
 """
 import os
 import sys
+from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
@@ -70,6 +71,13 @@ def choose_compile(wanted, device):
                              'install a C++ compiler or use --compile=False') from None
         return False, f'torch.compile does not work here ({reason})'
     return True, 'as asked' if wanted == 'true' else 'pays on this GPU'
+
+
+def autocast_for(device, dtype):
+    """The context in which matrices are multiplied in dtype; it does nothing for float32."""
+    if dtype == 'float32':
+        return nullcontext()
+    return torch.autocast(device.partition(':')[0], getattr(torch, dtype))
 
 
 def peak_flops(device, dtype):

@@ -83,6 +83,8 @@ def generate_texts(model, tokenizer, prompt, count, max_new_tokens, temperature=
         steps.append(tokens)
         if on_piece and tokens[0] != tokenizer.eot:
             on_piece(decoder.decode(tokenizer.decode_bytes([tokens[0].item()])))
+    if on_piece:
+        on_piece(decoder.decode(b'', final=True)) # a character that was left incomplete
     texts = []
     for ids in torch.stack(steps, dim=1).tolist() if steps else [[]] * count:
         texts.append(tokenizer.decode(ids[:ids.index(tokenizer.eot)] if tokenizer.eot in ids else ids))

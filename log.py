@@ -11,12 +11,11 @@ from datetime import timedelta
 class Log:
     """log.jsonl, one object a line, and wandb when asked. A run that goes on keeps the lines up to where it goes on."""
 
-    def __init__(self, path, iter_num, wandb_run=None):
+    def __init__(self, path, iter_num, evaluated, wandb_run=None):
         self.path, self.wandb_run = path, wandb_run
-        # the evaluation at iter_num is done again, and gives the same number
-        kept = [r for r in read_log(path) if r['iter'] < iter_num or (r['iter'] == iter_num and 'loss' in r)]
+        kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num) and iter_num]
         with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
-            f.writelines(json.dumps(record) + '\n' for record in kept if iter_num)
+            f.writelines(json.dumps(record) + '\n' for record in kept)
         os.replace(f'{path}.tmp', path)
 
     def write(self, record):

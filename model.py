@@ -336,8 +336,8 @@ def save(checkpoint, path):
     except (OSError, RuntimeError) as error: # torch wraps a full disk in a RuntimeError
         if os.path.exists(temporary):
             os.remove(temporary)
-        raise SystemExit(f'{path}: could not be written ({str(error).splitlines()[0]}); what it held before is still there, '
-                         'whole') from None
+        reason = str(error.__context__ or error).splitlines()[0]
+        raise SystemExit(f'{path}: could not be written ({reason}); what it held before is still there, whole') from None
     if os.name == 'posix': # the new name itself must reach the disk, too
         folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
         os.fsync(folder)

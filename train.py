@@ -34,8 +34,8 @@ activation = 'gelu' # gelu (exact, as nanoGPT) or gelu_tanh (as OpenAI's weights
 tie_weights = False # one table for reading and naming tokens; modern only, gpt2 always does
 vocab_size = 0 # rows of that table; 0: what the tokenizer has; more is padding, for speed on a GPU
 
-# how long: the first limit that is reached ends the run
-max_iters = 1000 # updates; 0: no limit
+# how long: the first limit that is reached ends the run; one on the command line puts those of config files aside
+max_iters = 0 # updates; 0: no limit, or 1000 where nothing else ends the run
 epochs = 0.0 # passes over the training text; 0: no limit
 max_minutes = 0.0 # of training, over all resumes; the learning rate then falls by the clock; 0: no limit
 patience = 0 # stop after so many evaluations in a row without a new best; 0: never
@@ -86,7 +86,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 
 import numpy as np
@@ -96,7 +95,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
 from data.tokenizer import from_json
-from device import choose_compile, choose_device, choose_dtype, peak_flops, start_processes, sum_over_ranks
+from device import (autocast_for, choose_compile, choose_device, choose_dtype, peak_flops, start_processes,
+                    sum_over_ranks)
 from generate import generate_texts
 from log import Log, draw_loss, progress_line, start_wandb, validation_line
 from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint, save
@@ -115,8 +115,6 @@ def check(s):
              for name in ('batch_size', 'gradient_accumulation_steps', 'block_size', 'max_bad_steps') if s[name] < 1]
     wrong += [f'{name} must not be negative, got {s[name]}' for name, value in s.items()
               if name != 'max_samples' and isinstance(value, (int, float)) and value < 0]
-    if not (s['max_iters'] or s['epochs'] or s['max_minutes'] or s['eval_only']):
-        wrong.append('nothing says when to stop; set max_iters, epochs or max_minutes')
     if s['schedule'] not in ('linear', 'cosine'):
         wrong.append(f"schedule must be linear or cosine, got {s['schedule']!r}")
     if s['optimizer'] not in ('auto', 'muon', 'adamw'):
@@ -129,6 +127,13 @@ def check(s):
         wrong.append(f"min_lr must not be above learning_rate = {s['learning_rate']}, got {s['min_lr']}")
     if wrong:
         raise SystemExit('train.py: ' + '; '.join(wrong))
+
+
+def limits(s, typed):
+    """(max_iters, epochs, max_minutes) of the settings s, 0 where there is no limit; what was typed goes alone."""
+    names = ('max_iters', 'epochs', 'max_minutes')
+    chosen = [name for name in names if s[name] and (name in typed or not typed.intersection(names))]
+    return [s[name] if name in chosen else 0 for name in names] if chosen else [1000, 0, 0]
 
 
 def share_of_rank(accumulation, world_size):
@@ -354,9 +359,13 @@ def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
     model.train()
 
 
-def time_left(iter_num, first_iter, last_iter, minutes, minutes_before, max_minutes):
-    """Seconds until the first limit is reached, judged by the speed so far; a limit of 0 does not count."""
-    seconds = (minutes - minutes_before) * 60
+def is_due(interval, iter_num):
+    """Whether something that happens every interval updates happens now; an interval of 0 never does."""
+    return interval > 0 and iter_num > 0 and iter_num % interval == 0
+
+
+def time_left(iter_num, first_iter, last_iter, seconds, minutes, max_minutes):
+    """Seconds until the first limit is reached; seconds: what the updates since first_iter took. A limit of 0 is none."""
     left = [(last_iter - iter_num) * seconds / (iter_num - first_iter)] if last_iter else []
     return min(left + ([(max_minutes - minutes) * 60] if max_minutes else []))
 
@@ -383,8 +392,7 @@ def main():
     print(f'torch {torch.__version__} | device {wanted_device} ({device_reason}) | dtype {rank_dtype} ({dtype_reason}) | '
           f'compile {"on" if compiling else "off"} ({compile_reason})'
           + (f' | {world_size} processes' if world_size > 1 else ''))
-    autocast = nullcontext() if rank_dtype == 'float32' else \
-        torch.autocast(rank_device.partition(':')[0], getattr(torch, rank_dtype))
+    autocast = autocast_for(rank_device, rank_dtype)
     scaler = torch.amp.GradScaler('cuda') if rank_dtype == 'float16' else None
 
     # the data
@@ -409,8 +417,8 @@ def main():
           f'{raw_model.config.n_embd} wide, vocabulary of {raw_model.config.vocab_size:,}')
 
     # how far to go
-    limits = [n for n in (max_iters, math.ceil(epochs * updates_per_epoch)) if n]
-    last_iter = min(limits, default=0) # 0: the clock decides
+    most_iters, most_epochs, most_minutes = limits(config.settings, config.typed)
+    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n), default=0) # 0: the clock decides
     decay_iters = lr_decay_iters or last_iter
     if decay_lr and decay_iters and warmup_iters >= decay_iters:
         raise SystemExit(f'warmup_iters: expected less than the {decay_iters} updates of the run, got {warmup_iters}')
@@ -422,11 +430,11 @@ def main():
     kind = {'modern': 'muon', 'gpt2': 'adamw'}[raw_model.config.arch] if optimizer == 'auto' else optimizer
     ns_dtype = torch.float32 if rank_dtype == 'float32' else torch.bfloat16
     optimizers = make_optimizers(raw_model, kind, learning_rate, muon_learning_rate, weight_decay, (beta1, beta2), ns_dtype)
-    minutes_before, best_val_loss, evals_since_best = 0.0, math.inf, 0
+    minutes_before, best_val_loss, evals_since_best, evaluated = 0.0, math.inf, 0, 0
     if resuming:
         restore(optimizers, checkpoint['optimizers'])
         minutes_before, best_val_loss = checkpoint['minutes'], checkpoint['best_val_loss']
-        evals_since_best = checkpoint['evals_since_best']
+        evals_since_best, evaluated = checkpoint['evals_since_best'], checkpoint['evaluated']
         if scaler and checkpoint['scaler']:
             scaler.load_state_dict(checkpoint['scaler'])
         print_differences(checkpoint['settings'], config.settings)
@@ -453,6 +461,7 @@ def main():
                 'minutes': minutes, # of training, over all resumes
                 'best_val_loss': best_val_loss, # the least so far, nats per token
                 'evals_since_best': evals_since_best, # for patience
+                'evaluated': evaluated, # iter_num at the last evaluation, which is not done twice
                 'settings': config.settings} # of this run
 
     if eval_only:
@@ -462,7 +471,7 @@ def main():
     if master_process:
         os.makedirs(run_dir, exist_ok=True)
         wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) if wandb_log else None
-        log = Log(os.path.join(run_dir, 'log.jsonl'), iter_num, wandb_run)
+        log = Log(os.path.join(run_dir, 'log.jsonl'), iter_num, evaluated, wandb_run)
     peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
     first_iter, bad_steps, timed_iters, signals = iter_num, 0, 0, note_signals()
     began = timer = time.perf_counter()
@@ -471,24 +480,26 @@ def main():
         # all processes decide alike: by the clock of the first, and by a signal to any
         minutes = minutes_before + (time.perf_counter() - began) / 60
         minutes, interrupted = sum_over_ranks([minutes if master_process else 0.0, len(signals)], rank_device)
-        finished = (last_iter and iter_num >= last_iter) or (max_minutes and minutes >= max_minutes) \
+        finished = (last_iter and iter_num >= last_iter) or (most_minutes and minutes >= most_minutes) \
             or (patience and evals_since_best >= patience)
-        evaluating = not interrupted and (finished or (eval_interval and iter_num and iter_num % eval_interval == 0))
-        saving = evaluating or interrupted or (save_interval and iter_num and iter_num % save_interval == 0)
+        evaluating = not interrupted and iter_num > evaluated and (finished or is_due(eval_interval, iter_num))
+        saving = iter_num > first_iter and (evaluating or interrupted or is_due(save_interval, iter_num))
         if master_process and saving and not bad_steps:
             save(state(), ckpt_path) # before the evaluation, which may fail
         if evaluating:
             record = validate()
-            evals_since_best = 0 if record['best'] else evals_since_best + 1
+            evals_since_best, evaluated = 0 if record['best'] else evals_since_best + 1, iter_num
             best_val_loss = min(best_val_loss, record['val_loss'])
             if master_process:
                 log.write(record)
                 if record['best']:
                     save(state() | {'optimizers': []}, best_path)
+                if finished:
+                    save(state(), ckpt_path) # once more, with what the evaluation found
                 print(validation_line(record, last_iter, [ckpt_path] + [best_path] * record['best']), flush=True)
         if finished or interrupted:
             break
-        if master_process and sample_interval and iter_num and iter_num % sample_interval == 0:
+        if master_process and is_due(sample_interval, iter_num):
             show_samples(raw_model, tokenizer, 1, sample_tokens, seed, rank_device)
         if saving or evaluating:
             timer, timed_iters = time.perf_counter(), 0 # the speed printed is that of training
@@ -497,7 +508,7 @@ def main():
         starts = bins.update_windows(n_train, T, sequences, seed, iter_num).reshape(-1, batch_size)[rank::world_size]
         tokens = bins.open_bin(folder, 'train', meta) # anew each time, or the pages read so far would pile up in memory
         batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
-        progress = max(iter_num / decay_iters if decay_iters else 0.0, minutes / max_minutes if max_minutes else 0.0)
+        progress = max(iter_num / decay_iters if decay_iters else 0.0, minutes / most_minutes if most_minutes else 0.0)
         share = lr_share(iter_num, progress, warmup_iters, decay_iters, decay_fraction, schedule,
                          min_lr / learning_rate if decay_lr and learning_rate else 1.0)
         for group in all_groups(optimizers):
@@ -508,12 +519,12 @@ def main():
 
         if not good:
             report_bad_step(iter_num, loss, norm, learning_rate * share, bad_steps, max_bad_steps, run_dir)
-        elif master_process and log_interval and (iter_num % log_interval == 0 or iter_num == first_iter + 1):
+        elif master_process and log_interval and (is_due(log_interval, iter_num) or iter_num == first_iter + 1):
             dt = (time.perf_counter() - timer) / timed_iters
             record = {'iter': iter_num, 'loss': loss.item(), 'lr': learning_rate * share, 'norm': norm.item(), 'dt': dt,
                       'tokens': iter_num * sequences * T, 'epoch': iter_num / updates_per_epoch}
             log.write(record)
-            left = time_left(iter_num, first_iter, last_iter, minutes, minutes_before, max_minutes)
+            left = time_left(iter_num, first_iter, last_iter, time.perf_counter() - began, minutes, most_minutes)
             mfu = sequences * T / dt * raw_model.flops_per_token() / peak if peak else 0.0
             print(progress_line(record, last_iter, sequences * T / dt, mfu, left), flush=True)
             timer, timed_iters = time.perf_counter(), 0

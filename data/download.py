@@ -1,14 +1,16 @@
 """
-Where the prepares get their text: a file or folder of one's own, a file on the web, or a hub dataset as a stream.
+Where the prepares get their text: one's own files, a file on the web, a dataset of the Hugging Face hub.
 
-Whatever cannot be had ends in one line. Nothing here is kept in memory but single documents.
+What cannot be had ends in one line. Documents come one at a time, so a corpus may be larger than the memory.
 """
 import hashlib
-import importlib.util
+import importlib
 import mmap
 import os
 import re
+import shutil
 import threading
+from dataclasses import dataclass
 from itertools import chain, islice
 from urllib.parse import urlsplit
 
@@ -16,12 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from data import bins
-from data.tokenizer import SEPARATOR, GPT2Tokenizer
+from data.tokenizer import SEPARATOR
 
-TEXT_FILES = ('.txt', '.md', '.parquet') # what is taken from a folder
-# the same 1,115,394 bytes in two places; the checksum tells a captive portal's page from them
-SHAKESPEARE = ('https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt',
-               'https://storage.googleapis.com/download.tensorflow.org/data/shakespeare.txt')
+TEXT_FILES = ('.txt', '.md', '.parquet') # what is taken out of a folder
+# one text in two places; the checksum tells it from the page of a login portal
+SHAKESPEARE_URLS = [
+    'https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt',
+    'https://storage.googleapis.com/download.tensorflow.org/data/shakespeare.txt']
 SHAKESPEARE_SHA256 = '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'
 
 
@@ -29,13 +32,18 @@ SHAKESPEARE_SHA256 = '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2d
 
 def local_documents(path):
     """
-    The documents of a file, or of all .txt, .md and .parquet files below a folder in the order of their names.
+    The documents of a file, or of all .txt, .md and .parquet files below a folder, in order of their names.
 
-    A text file is one document, or several where <|endoftext|> stands between them; a parquet file has one in each row
-    of its column 'text'.
+    A text file (UTF-8) is one document, or several where <|endoftext|> stands between them. Blank lines do
+    not separate documents, since paragraphs have them too. In a parquet file each row's 'text' is a document.
     """
+    some = False
     for file in local_files(path):
-        yield from parquet_documents(file) if file.endswith('.parquet') else file_documents(file)
+        for text in parquet_documents(file) if file.lower().endswith('.parquet') else file_documents(file):
+            yield text
+            some = True
+    if not some:
+        raise SystemExit(f'--input={path}: expected text, found nothing but white space; give another file')
 
 
 def local_files(path):
@@ -48,121 +56,105 @@ def local_files(path):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith('.')) # .git is not text
         files += [os.path.join(folder, name) for name in sorted(names) if name.lower().endswith(TEXT_FILES)]
     if not files:
-        raise SystemExit(f'--input={path}: expected *.txt, *.md or *.parquet files in this folder, found none; '
-                         'give a single file, or another folder')
+        raise SystemExit(f'--input={path}: expected {", ".join(TEXT_FILES)} files in the folder, got none; '
+                         'give one file, or another folder')
     return files
 
 
 def file_documents(path):
-    """The documents of a text file in UTF-8, any line ends; one at a time is in memory."""
-    if not os.path.getsize(path):
-        raise SystemExit(f'{path}: expected text, found an empty file; give another')
+    if not os.path.getsize(path): # which mmap refuses
+        return
     with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start, separator = 0, SEPARATOR.encode()
-        several = data.find(separator) >= 0
+        is_one = data.find(separator) < 0
         while start < len(data):
             end = data.find(separator, start)
             end = len(data) if end < 0 else end
             text = decoded(data[start:end], path, start)
-            text = text.strip() if several else text # a file that is one document is taken to its last space
-            if text:
-                yield text
+            if text.strip(): # one document is taken to its last space, several without the space between them
+                yield text if is_one else text.strip()
             start = end + len(separator)
 
 
 def decoded(block, path, offset):
-    """The text of some bytes of a file, lines ended by \\n; offset is where in the file they begin."""
+    """The text of a file's bytes from offset on; lines end in a line feed, whatever they end in there."""
     try:
         text = block.decode('utf-8-sig' if offset == 0 else 'utf-8')
     except UnicodeDecodeError as error:
-        at = offset + error.start
-        raise SystemExit(f'{path}: expected UTF-8, got the byte {block[error.start]:#04x} at offset {at:,}; convert '
-                         f'it: iconv -f WINDOWS-1252 -t UTF-8') from None
+        raise SystemExit(f'{path}: expected UTF-8, got the byte {block[error.start]:#04x} at offset '
+                         f'{offset + error.start:,}; convert it: iconv -f WINDOWS-1252 -t UTF-8') from None
     return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
-def parquet_documents(path):
-    datasets = import_datasets()
-    rows = datasets.load_dataset('parquet', data_files=path, split='train', streaming=True)
-    for row in rows:
-        if not isinstance(row.get('text'), str):
-            raise SystemExit(f"{path}: expected a column 'text' of strings, got the columns {', '.join(row)}; rename one")
-        yield row['text']
-
-
-def split_by_fraction(documents, val_fraction):
+def split_by_fraction(documents, val_fraction, most=None):
     """
-    (train, val) iterators over documents, cut at one place, so that the last val_fraction of the text is val.
+    (train, val): documents cut in two at one place, so that the last val_fraction of the text is val.
 
-    documents: a function that returns a new iterator over the same documents every time
-    The cut is between two documents, unless the document there is larger than half of val: then it is inside, at the
-    end of a paragraph, line or sentence.
+    documents: a function that gives a new iterator over the same texts each time
+    most: how many characters val has at most, about
+    The place is between two documents if one like that is near, else at the end of a paragraph, a line, a
+    sentence or a word.
     """
     if not 0 < val_fraction < 1:
-        raise SystemExit(f'--val_fraction: expected more than 0 and less than 1, got {val_fraction}')
+        raise SystemExit(f'--val_fraction: expected a number between 0 and 1, got {val_fraction}; try 0.1')
     ends = np.cumsum([len(text) for text in documents()])
-    cut = ends[-1] * (1 - val_fraction)
-    n = int(np.searchsorted(ends, cut)) # the document that the cut falls into
-    size = int(ends[n] - (ends[n - 1] if n else 0))
-    if size <= ends[-1] * val_fraction / 2:
-        return islice(documents(), n + 1), islice(documents(), n + 1, None)
+    n_val = max(1, min(int(ends[-1] * val_fraction), most or ends[-1])) # characters
+    cut = ends[-1] - n_val
+    n = int(np.abs(ends - cut).argmin()) + 1 # documents before the nearest place between two
+    if n < len(ends) and abs(ends[n - 1] - cut) <= n_val // 4:
+        return islice(documents(), n), islice(documents(), n, None)
+    n = int(np.searchsorted(ends, cut, side='right')) # the document with the cut inside
     text = next(islice(documents(), n, None))
     at = boundary_near(text, len(text) - int(ends[n] - cut))
-    return chain(islice(documents(), n), [text[:at]]), chain([text[at:]], islice(documents(), n + 1, None))
+    before, after = islice(documents(), n), islice(documents(), n + 1, None)
+    return chain(before, filter(None, [text[:at]])), chain([text[at:]], after)
 
 
 def boundary_near(text, at):
-    """The end of a paragraph, line, sentence or word (the first of these there is) closest to a position, or that."""
-    reach = max(200, len(text) // 50) # characters to either side
+    """The end of a paragraph near a place in a text, or if there is none of a line, a sentence or a word."""
+    reach = max(200, len(text) // 50) # characters to both sides
     start = max(0, at - reach)
-    around = text[start:at + reach]
     for boundary in r'\n\s*\n', r'\n', r'[.!?]["\')]*\s', r'\s':
-        ends = [start + match.end() for match in re.finditer(boundary, around)]
+        ends = [start + match.end() for match in re.finditer(boundary, text[start:at + reach])]
         ends = [end for end in ends if 0 < end < len(text)]
         if ends:
             return min(ends, key=lambda end: abs(end - at))
     return at
 
 
-# text from the net
+# files on the web
 
 def why_unreachable(url, seconds=3):
     """
-    Why an address cannot be fetched, as a clause, or '' when it can; known after `seconds` at the latest.
+    Why an address cannot be read, as a clause, or '' when it can; known after `seconds` at the latest.
 
-    Asked in a thread, because looking up a name has no time-out of its own. Proxies are those of the environment.
+    In a thread, because looking up a name has no time-out of its own. Proxies are those of the environment.
     """
-    import requests # comes with tiktoken
+    import requests
     host, answers = urlsplit(url).netloc, []
 
     def ask():
         try:
-            status = requests.head(url, timeout=seconds, allow_redirects=True).status_code
-            answers.append('' if status < 400 else f'{host} answers with HTTP status {status}')
+            with requests.get(url, stream=True, timeout=seconds) as answer: # reads only the headers
+                answers.append('' if answer.ok else f'{host} answers with HTTP status {answer.status_code}')
         except requests.RequestException as error:
             answers.append(f'{host} cannot be reached ({type(error).__name__})')
 
-    thread = threading.Thread(target=ask, daemon=True) # daemon: it may outlive us, and nobody waits for it
+    thread = threading.Thread(target=ask, daemon=True) # daemon: nobody waits for it at the end
     thread.start()
     thread.join(seconds)
-    return answers[0] if answers else f'{host} has not answered within {seconds} seconds'
+    return answers[0] if answers else f'{host} has not answered in {seconds} seconds'
 
 
 def fetch(url, path, sha256):
-    """
-    Downloads a file; it has its name only once it is complete and has the right checksum.
-
-    returns '' or why there is no such file, as a clause
-    """
+    """Downloads a file, which gets its name once it is complete; returns why it could not, or ''."""
     import requests
-    why = why_unreachable(url)
-    if why:
+    if why := why_unreachable(url):
         return why
     sha, host = hashlib.sha256(), urlsplit(url).netloc
     try:
         with requests.get(url, stream=True, timeout=20) as answer, open(path + '.tmp', 'wb') as file, \
-                tqdm(total=int(answer.headers.get('content-length', 0)) or None, unit='B', unit_scale=True,
-                     desc=os.path.basename(path), disable=None) as bar:
+                tqdm(desc=os.path.basename(path), unit='B', unit_scale=True, disable=None) as bar:
             for block in answer.iter_content(1 << 16):
                 file.write(block)
                 sha.update(block)
@@ -176,85 +168,130 @@ def fetch(url, path, sha256):
 
 
 def tiny_shakespeare(path, folder):
-    """(text, where it is from) of tiny Shakespeare: the file at path, or a download that is kept in folder."""
-    if path:
-        return '\n\n'.join(local_documents(path)), path
-    kept = os.path.join(folder, 'input.txt')
-    bins.make_folder(folder)
-    if not os.path.isfile(kept):
-        reasons = [] # the first place that answers will do
-        while len(reasons) < len(SHAKESPEARE) and (why := fetch(SHAKESPEARE[len(reasons)], kept, SHAKESPEARE_SHA256)):
-            reasons.append(why)
-        if len(reasons) == len(SHAKESPEARE):
-            raise SystemExit(f'tiny Shakespeare: expected to download {SHAKESPEARE[0]}, but {" and ".join(reasons)}; '
-                             'give a copy, or any text: --input=FILE')
-    return '\n\n'.join(local_documents(kept)), SHAKESPEARE[0]
+    """
+    (train, val, source) of tiny Shakespeare: the first 90% of its characters and the rest, as with nanoGPT.
 
-
-def nanogpt_split(text):
-    """(train, val): the first 90% of the characters and the rest, as nanoGPT cuts its Shakespeare."""
+    path: a file to take instead of the download, or ''; folder: where the download is kept, as input.txt
+    """
+    source = path or SHAKESPEARE_URLS[0]
+    if not path:
+        path = os.path.join(folder, 'input.txt')
+        bins.make_folder(folder)
+        if not os.path.isfile(path):
+            fetch_shakespeare(path)
+    text = '\n\n'.join(local_documents(path))
     n = int(len(text) * 0.9)
-    return text[:n], text[n:]
+    return text[:n], text[n:], source
 
 
-def import_datasets():
-    try:
-        import datasets
-    except ImportError as error:
-        raise SystemExit(f'datasets: {error}; pip install datasets') from None
-    return datasets
+def fetch_shakespeare(path):
+    reasons = []
+    for url in SHAKESPEARE_URLS:
+        why = fetch(url, path, SHAKESPEARE_SHA256)
+        if not why:
+            return
+        reasons.append(why)
+    raise SystemExit(f'tiny Shakespeare: expected to download {SHAKESPEARE_URLS[0]}, but '
+                     f'{" and ".join(reasons)}; give a copy of it, or another text: --input=FILE')
+
+
+# datasets of the hub, and the same kind of files here
+
+@dataclass(frozen=True)
+class HubCorpus:
+    """A dataset with one split, train, and about how large it is, to say beforehand what it will take."""
+    name: str
+    subset: str # '' where it has none
+    documents: int
+    tokens_each: int
+    download_bytes_each: int
 
 
 def why_no_hub(name):
-    """Why a dataset of the hub cannot be streamed, as a clause, or ''; known after about 3 seconds at the latest."""
-    if not importlib.util.find_spec('datasets'):
-        return 'the datasets package is not installed'
+    """Why a dataset cannot be had from the hub, as a clause, or ''; known after about 3 seconds."""
     for variable in 'HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE':
         if os.environ.get(variable, '').lower() in ('1', 'true', 'yes', 'on'):
             return f'{variable} is set'
-    return why_unreachable(f'{os.environ.get("HF_ENDPOINT", "https://huggingface.co")}/api/datasets/{name}')
-
-
-def hub_documents(name, subset=None, split='train', skip=0):
-    """The texts of a hub dataset (parquet with a column 'text') from document `skip` on, downloaded as they are read."""
-    why = why_no_hub(name)
-    if why:
-        raise SystemExit(f'{name}: expected to stream it from the hub, but {why}; give text of your own: '
-                         '--input=FILE_OR_FOLDER')
-    datasets = import_datasets()
+    hub = os.environ.get('HF_ENDPOINT', 'https://huggingface.co')
+    if why := why_unreachable(f'{hub}/api/datasets/{name}'):
+        return why
     try:
-        for row in datasets.load_dataset(name, subset, split=split, streaming=True).skip(skip):
+        importlib.import_module('datasets')
+    except ImportError as error:
+        return f'{error} (pip install datasets)'
+    return ''
+
+
+def hub_documents(name, subset='', split='train', skip=0):
+    """The texts of a hub dataset from number `skip` on; a generator, which downloads what it gives."""
+    if why := why_no_hub(name):
+        raise SystemExit(f'{name}: expected to read it from the hub, but {why}; give text of your own: '
+                         '--input=FILE_OR_FOLDER')
+    return streamed_texts(name, {'path': name, 'name': subset or None, 'split': split}, skip)
+
+
+def parquet_documents(path):
+    return streamed_texts(path, {'path': 'parquet', 'data_files': path, 'split': 'train'})
+
+
+def streamed_texts(where, source, skip=0):
+    """Column 'text' of what datasets.load_dataset(**source) has, as a generator."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise SystemExit(f'{where}: {error}; pip install datasets') from None
+    try:
+        for row in datasets.load_dataset(**source, streaming=True).skip(skip):
+            if not isinstance(row.get('text'), str):
+                raise SystemExit(f"{where}: expected a column 'text', got {', '.join(row)}; rename one")
             yield row['text']
-    except Exception as error: # four libraries below raise their own kinds when a connection breaks
-        raise SystemExit(f'{name}: the stream from the hub broke off ({type(error).__name__}: {error}); run it again'
-                         ) from None
+    except Exception as error: # the libraries below all have their own
+        what = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
+        raise SystemExit(f'{where}: reading broke off ({what}); try again, or another --input') from None
 
 
-def write_gpt2_corpus(folder, name, subset, path, val_documents, max_samples, tokenizer, note_every=10_000):
+def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, note_every=10_000):
     """
-    Writes a large corpus as tokens, from the hub or a local path; run again after a kill, it goes on where it was.
+    Writes a large corpus as tokens in bounded memory; run again after a kill, it goes on where it was.
 
-    name, subset: of the hub's dataset; path: file or folder instead, or ''
-    The first val_documents documents are val, the rest train; max_samples in all, 0 takes every one.
+    path: file or folder to take instead of the hub, or ''
+    val_documents: how many documents, the first ones, are val; the others are train
+    max_samples: how many documents to take in all, 0 for every one
     """
-    if max_samples and max_samples <= val_documents or val_documents < 1:
-        raise SystemExit(f'--max_samples: expected more than --val_documents (at least 1), got {max_samples} and '
-                         f'{val_documents}')
-    tokenizer.encode('') # where GPT-2's vocabulary cannot be had, this says so before anything else is done
-    source = path or f'{name} {subset or ""}'.strip()
-    job = f'{source}{local_size(path)}, {tokenizer.kind}, val_documents={val_documents}, max_samples={max_samples}'
+    if val_documents < 1 or max_samples and max_samples <= val_documents:
+        raise SystemExit('--val_documents: expected at least 1 and less than --max_samples, got '
+                         f'{val_documents:,} of {max_samples:,}')
+    tokenizer.encode('') # the place to fail where the vocabulary cannot be had
+    source = path or f'{corpus.name} {corpus.subset}'.strip()
+    size = f' of {sum(map(os.path.getsize, local_files(path))):,} bytes' if path else ''
+    job = f'{source}{size}: {tokenizer.kind} {tokenizer.n_vocab}, {val_documents} val, at most {max_samples}'
+    bins.make_folder(folder)
     done = bins.documents_done(folder, job)
     skip = sum(done.values())
+    if path:
+        texts = islice(local_documents(path), skip, None)
+    else:
+        texts = hub_documents(corpus.name, corpus.subset, skip=skip)
+        state_needs(folder, corpus, max_samples or corpus.documents)
     if skip:
-        print(f'{folder}: {skip:,} documents are there already; going on after them')
-    texts = islice(local_documents(path), skip, None) if path else hub_documents(name, subset, skip=skip)
+        print(f'{folder}: {skip:,} documents are done, going on after them')
     texts = islice(texts, max_samples - skip if max_samples else None)
-    val = islice(texts, val_documents - done.get('val', 0))
+    splits = {'val': islice(texts, val_documents - done.get('val', 0)), 'train': texts}
     totals = {'val': val_documents, 'train': max_samples - val_documents if max_samples else None}
-    bins.write_dataset(folder, {'val': val, 'train': texts}, tokenizer, source, totals=totals, job=job,
-                       note_every=note_every)
+    try:
+        bins.write_dataset(folder, splits, tokenizer, source, totals=totals, job=job, note_every=note_every)
+    except KeyboardInterrupt:
+        raise SystemExit(f'{folder}: stopped; the same command goes on') from None
 
 
-def local_size(path):
-    """The bytes of a local corpus as part of a job's name: other text is another job."""
-    return f' of {sum(map(os.path.getsize, local_files(path))):,} bytes' if path else ''
+def state_needs(folder, corpus, documents):
+    """Says what a corpus will take; ends the run when the disk has not that much room."""
+    needed, download = documents * corpus.tokens_each * 2, documents * corpus.download_bytes_each # bytes
+    begun = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith('.bin.tmp')]
+    free = shutil.disk_usage(folder).free + sum(begun)
+    print(f'{corpus.name}: {documents:,} documents, about {bins.sized(download)} to download, not kept\n'
+          f'{folder}: about {bins.sized(needed)} of bins ({bins.sized(free)} are free), memory below 2 GB\n'
+          'stop it any time, the same command goes on')
+    if free < needed:
+        raise SystemExit(f'{folder}: expected {bins.sized(needed)} of free disk, got {bins.sized(free)}; '
+                         'take less (--max_samples=100_000), or another disk (--out=FOLDER)')

@@ -31,7 +31,7 @@ out_dir = 'out'
 # ----------------
 # model: its size
 n_layer = 6 # blocks
-n_embd = 384 # width of the residual stream, which all blocks read and write; any multiple of n_head will do
+n_embd = 384 # width of the residual stream, which all blocks read and write; non-zero, a multiple of n_head
 batch_size = 12
 top_k = 200
 dropout = 0.0 # not a comment: '#'
@@ -350,16 +350,18 @@ def test_a_missing_config_file_is_named_once_where_both_places_are_one(play, mon
     assert mistake(play, 'x.py') == f'x.py: no file {play.folder}/x.py; --help lists all settings'
 
 
-@pytest.mark.parametrize('word', ['train_stories.py', '../elsewhere/train_storys.py'])
+@pytest.mark.parametrize('word', ['train_stories.py', '../' * 9 + 'elsewhere/train_storys.py'])
 def test_a_config_file_is_suggested_by_its_own_name_and_from_its_own_folder(play, word):
     write_config(play, 'n_layer = 2', 'train_stories')
     assert mistake(play, word).endswith('; did you mean config/train_stories.py?')
-    os.mkdir('mine')
-    Path('mine/train_fast.py').write_text('n_layer = 2', encoding='utf-8')
-    assert mistake(play, 'mine/train_fats.py').endswith('; did you mean mine/train_fast.py?')
+    mine = Path('mine', 'and', 'a', 'long', 'way', 'below')
+    mine.mkdir(parents=True)
+    (mine / 'fast.py').write_text('n_layer = 2', encoding='utf-8')
+    assert mistake(play, f'{mine}/fats.py').endswith(f'; did you mean {mine}/fast.py?')
 
 
-@pytest.mark.parametrize('word', ['n_layer=2', '-n_layer=2', '-n_layers', 'number_of_layers'])
+@pytest.mark.parametrize('word', [
+    'n_layer=2', '-n_layer=2', '-n_layers', 'number_of_layers', 'n_layer=' + '2' * 50])
 def test_a_flag_without_its_dashes_is_refused(play, word):
     line = mistake(play, word)
     assert line == f'{word}: expected --name=value or a config file (*.py); did you mean --n_layer?'
@@ -372,7 +374,7 @@ def test_a_file_that_is_not_python_is_refused(play):
 
 @pytest.mark.parametrize('text, line, name, hint', [
     ('n_layer = 2\n\nlearning_rte = 5e-4\n', 3, 'learning_rte', 'did you mean learning_rate?'),
-    ('def f():\n    qqq = 1\nfor n_layer in 1, 2:\n    qqq = 2', 4, 'qqq', '--help lists all settings'),
+    ('for n_layer in 1, 2:\n    qqq = 2\ndef f():\n    qqq = 1', 2, 'qqq', '--help lists all settings'),
     ('# a comment\nfrom math import pi', 2, 'pi', ''),
     ('qqq = ["a list"]', 1, 'qqq', '')])
 def test_B8_an_unknown_name_in_a_config_file_is_refused_with_its_line(play, text, line, name, hint):
@@ -451,7 +453,9 @@ def test_a_wrong_type_in_a_config_file_is_refused_with_its_line(play, text, name
     ('n_layer = 2\0', 1, '')])
 def test_an_error_inside_a_config_file_ends_in_one_line_with_file_and_line(play, text, line, what):
     path = write_config(play, text)
-    assert mistake(play, path).startswith(f'{play.folder}/{path}:{line}: {what}')
+    message = mistake(play, path)
+    assert message.startswith(f'{play.folder}/{path}:{line}: {what}')
+    assert 'small.py, line' not in message # Python's own way of saying it, a second time
 
 
 def test_a_config_file_may_refuse_by_itself(play):
@@ -502,8 +506,8 @@ data
 
 model: its size
   --n_layer         int    6              blocks
-  --n_embd          int    384            width of the residual stream, which all blocks read and write; any
-                                          multiple of n_head will do
+  --n_embd          int    384            width of the residual stream, which all blocks read and write;
+                                          non-zero, a multiple of n_head
   --batch_size      int    12
   --top_k           int    200
   --dropout         float  0.0            not a comment: '#'
@@ -525,7 +529,7 @@ other names
 """
 
 
-@pytest.mark.parametrize('words', [['-h'], ['--n_layer=2', '--help'], ['--batchsize', '-h'], ['x.py', '--help']])
+@pytest.mark.parametrize('words', [['-h'], ['--n_layer=2', '--help'], ['--bathsize', '-h'], ['x.py', '-h']])
 def test_help_comes_before_everything_else_on_the_command_line(play, capsys, words):
     assert help_of(play, capsys, *words) == help_of(play, capsys, '--help')
 
@@ -537,11 +541,14 @@ def test_help_works_without_docstring_groups_comments_and_settings(tmp_path, cap
         assert capsys.readouterr().out == text
 
 
-def test_help_keeps_a_long_default_whole(tmp_path, capsys):
+def test_help_keeps_a_long_default_whole_and_the_other_comments_in_their_column(tmp_path, capsys):
+    namespace = namespace_with(tmp_path, words='once upon a time ' * 8, x=1)
+    Path(namespace['__file__']).write_text('words = "" # see-saw\nx = 1 # a number', encoding='utf-8')
     with pytest.raises(SystemExit):
-        configure(namespace_with(tmp_path, words='once upon a time ' * 8, x=1), argv=['-h'])
-    out = capsys.readouterr().out
-    assert repr('once upon a time ' * 8) in out and out.endswith('  --x      int    1\n')
+        configure(namespace, argv=['-h'])
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first == f'  --words  str    {"once upon a time " * 8!r}  see-saw'
+    assert second == f'  --x      int    {1:<20}  a number'
 
 
 # round trips

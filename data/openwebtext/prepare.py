@@ -3,10 +3,10 @@ OpenWebText (Gokaslan and Cohen 2019) as GPT-2 tokens, what config/train_gpt2.py
 
     python data/openwebtext/prepare.py                          # stop it any time; the same command goes on
     python data/openwebtext/prepare.py --max_samples=100_000    # a part of it
-    python data/openwebtext/prepare.py --input=FILE_OR_FOLDER   # parquet (column 'text') or text files, no network
+    python data/openwebtext/prepare.py --input=FILE_OR_FOLDER   # parquet (column 'text') or text, no network
 
-All of it: 8.0 million documents. About 24 GB pass over the network and are not kept, the bins take 18 GB, memory stays
-below 2 GB, and it takes hours. A resumed run reads what it has done once more over the network, without encoding it.
+All 8.0 million documents are about 24 GB over the network, which are not kept, and 18 GB of bins; memory
+stays below 2 GB and it takes hours. After a stop, what was done is read once more but not encoded.
 """
 import os
 import sys
@@ -23,13 +23,13 @@ config = configure(globals())
 from data import download
 from data.tokenizer import GPT2Tokenizer
 
+CORPUS = download.HubCorpus('Skylion007/openwebtext', '', documents=8_013_769, tokens_each=1130,
+                            download_bytes_each=3000)
+
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    if not input:
-        download.state_needs(folder, max_samples or 8_013_769, 2260)
-    download.write_gpt2_corpus(folder, 'Skylion007/openwebtext', None, input, val_documents, max_samples,
-                               GPT2Tokenizer())
+    download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer())
     if not out:
         print('next: python train.py config/train_gpt2.py')
 

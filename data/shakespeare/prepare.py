@@ -19,8 +19,7 @@ from data.tokenizer import GPT2Tokenizer
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    text, source = download.tiny_shakespeare(input, folder)
-    train, val = download.nanogpt_split(text)
+    train, val, source = download.tiny_shakespeare(input, folder)
     # separate=False: the halves are one text, and nanoGPT puts no end of document into them either
     bins.write_dataset(folder, {'train': [train], 'val': [val]}, GPT2Tokenizer(), source, separate=False)
     if not out:

@@ -19,9 +19,8 @@ from data.tokenizer import CharTokenizer
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    text, source = download.tiny_shakespeare(input, folder)
-    train, val = download.nanogpt_split(text)
-    bins.write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(text), source)
+    train, val, source = download.tiny_shakespeare(input, folder)
+    bins.write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(train + val), source)
     if not out:
         print('next: python train.py config/train_shakespeare_char.py')
 

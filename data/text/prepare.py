@@ -1,12 +1,12 @@
 """
 Any text of your own as train.bin and val.bin.
 
-    python data/text/prepare.py --input=my.txt                          # characters; good up to a few megabytes
-    python data/text/prepare.py --input=my_folder --tokenizer=bpe       # a vocabulary learned from the text
-    python data/text/prepare.py --input=nanogpt/data/openwebtext --tokenizer=gpt2    # bins that are there already
+    python data/text/prepare.py --input=my.txt                        # characters; good up to a few megabytes
+    python data/text/prepare.py --input=my_folder --tokenizer=bpe     # a vocabulary learned from the text
+    python data/text/prepare.py --input=FOLDER --tokenizer=gpt2       # FOLDER may hold bins that nanoGPT made
 
-A folder stands for all its .txt and .md files. <|endoftext|> may separate documents inside a file. A folder that holds
-nanoGPT's train.bin and val.bin keeps them and gets a meta.json beside them, after a look at every id.
+A folder stands for its .txt and .md files. <|endoftext|> may stand between the documents of a file. A folder
+with train.bin and val.bin is not read as text: it gets a meta.json beside them, after a look at every id.
 """
 import os
 import sys
@@ -16,7 +16,7 @@ from configurator import configure
 
 input = '' # file or folder, UTF-8
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
-tokenizer = 'char' # char: one id for each character; bpe: learned here; gpt2: GPT-2's 50,257 tokens, to finetune it
+tokenizer = 'char' # char: one id a character; bpe: learned here; gpt2: GPT-2's 50,257 tokens, for its weights
 vocab_size = 4096 # tokens of bpe; a small text gives fewer
 val_fraction = 0.1 # of the text, its end, held back for validation
 config = configure(globals())
@@ -30,13 +30,14 @@ def main():
     if tokenizer not in ('char', 'bpe', 'gpt2'):
         raise SystemExit(f'--tokenizer: expected char, bpe or gpt2, got {tokenizer!r}')
     if not input:
-        raise SystemExit('--input: expected a file or folder, got none; run: python data/text/prepare.py --input=FILE')
+        raise SystemExit('--input: expected a file or a folder, got nothing; give --input=FILE_OR_FOLDER')
     if os.path.isfile(os.path.join(input, 'train.bin')) and os.path.isfile(os.path.join(input, 'val.bin')):
-        bins.adopt(input, tokenizer)
+        bins.adopt_bins(input, tokenizer)
         return
 
     def documents():
         return download.local_documents(input)
+
     if tokenizer == 'char': # which has no end of a document: a blank line has to do
         joined = '\n\n'.join(documents())
         train, val = download.split_by_fraction(lambda: iter([joined]), val_fraction)

@@ -1,9 +1,9 @@
 """
 TinyStories (Eldan and Li 2023, arXiv:2305.07759) as tokens of a vocabulary learned from its train split.
 
-    python data/tinystories/prepare.py                           # from the hub, or built-in stories without it
+    python data/tinystories/prepare.py                         # from the hub, or built-in stories without it
     python data/tinystories/prepare.py --source=builtin
-    python data/tinystories/prepare.py --input=FILE_OR_FOLDER    # text of one's own; <|endoftext|> separates documents
+    python data/tinystories/prepare.py --input=FILE_OR_FOLDER  # <|endoftext|> may stand between documents
 """
 import os
 import sys
@@ -14,7 +14,7 @@ from configurator import configure
 input = '' # text file or folder (see local_documents in data/download.py) to take instead of stories
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 source = 'auto' # hub: the real ones; builtin: made up here, no network; auto: hub where it can be reached
-max_samples = 100_000 # stories for training at most, 0 takes all 2.1 million; limits what the hub is asked for
+max_samples = 100_000 # stories for training at most, 0 takes all 2.1 million; the download is no longer
 vocab_size = 4096 # tokens; half of them save little memory, twice as many pay only for larger models
 seed = 1337 # of the built-in stories
 config = configure(globals())
@@ -26,7 +26,7 @@ from data.tinystories.stories import stories
 from data.tokenizer import learn_bpe
 
 HUB = 'roneneldan/TinyStories'
-BUILTIN = 14_000 # stories, about 10 MB
+BUILTIN = 12_000 # stories, about 10 MB
 
 
 def main():
@@ -35,15 +35,16 @@ def main():
         raise SystemExit(f'--source: expected auto, hub or builtin, got {source!r}')
     if max_samples < 0:
         raise SystemExit(f'--max_samples: expected 0 (all) or more, got {max_samples}')
-    bins.make_folder(folder)
 
     if input:
-        (train, val), origin, totals = own_text(input), input, {}
+        train, val = download.split_by_fraction(lambda: download.local_documents(input), 0.1, most=1_000_000)
+        origin, totals = input, {}
     elif why := why_builtin(source):
         print(f'tinystories: {why}, so the stories are made up here (data/tinystories/stories.py)')
         train, val, totals = builtin_stories(max_samples, seed)
         origin = f'data/tinystories/stories.py, seed {seed}'
     else:
+        print(f'tinystories: from {HUB}, {f"{max_samples:,} stories" if max_samples else "all of it"}')
         train, val, totals = hub_stories(max_samples)
         origin = HUB
 
@@ -60,11 +61,11 @@ def why_builtin(source):
     why = download.why_no_hub(HUB)
     if not why:
         try:
-            next(download.hub_documents(HUB)) # some firewalls let the hub's pages through but not its files
+            next(download.hub_documents(HUB)) # some firewalls let the hub's pages through, but not its files
         except SystemExit as problem:
             why = str(problem)
     if why and source == 'hub':
-        raise SystemExit(f'--source=hub: {why}; use --source=builtin, or --input=FILE_OR_FOLDER')
+        raise SystemExit(f'--source=hub: {why}; use --source=builtin or --input=FILE_OR_FOLDER')
     return why
 
 
@@ -72,22 +73,15 @@ def hub_stories(max_samples):
     n_val = max(1000, max_samples // 50) if max_samples else None
     train = islice(download.hub_documents(HUB), max_samples or None)
     val = islice(download.hub_documents(HUB, split='validation'), n_val)
-    return train, val, {'train': max_samples or None, 'val': n_val}
+    # stripped: some have line ends around them, which would be learned as part of the end
+    return map(str.strip, train), map(str.strip, val), {'train': max_samples or None, 'val': n_val}
 
 
 def builtin_stories(max_samples, seed):
     count = min(BUILTIN, max_samples or BUILTIN)
     n_val = max(1, count // 40)
-    texts = stories(count, seed) # train is written first, so val is what then comes
+    texts = stories(count, seed) # train is written before val is begun, so val is what then is left
     return islice(texts, count - n_val), texts, {'train': count - n_val, 'val': n_val}
-
-
-def own_text(path):
-    """train and val of a file or folder; a tenth is val, but not more than a megabyte."""
-    def documents():
-        return download.local_documents(path)
-    n = sum(map(len, documents()))
-    return download.split_by_fraction(documents, min(0.1, 1e6 / n))
 
 
 if __name__ == '__main__':

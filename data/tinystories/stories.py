@@ -78,9 +78,22 @@ def parse_choice(text):
             choice = stack.pop()
             stack[-1][-1].append(choice)
         else:
-            stack[-1][-1].append(phrase(token[1:-1]) if token[0] == '<' else token)
+            stack[-1][-1].extend([phrase(token[1:-1])] if token[0] == '<' else reword(token))
     assert len(stack) == 1, f'[ without ] in: {text}'
     return stack[0]
+
+
+def reword(text):
+    """Plain text as a list of str and of choices between words.SYNONYMS."""
+    pieces = SYNONYM.split(text)
+    for i in range(1, len(pieces), 2):
+        pieces[i] = [[word] for word in SYNONYMS[pieces[i]]]
+    return [piece for piece in pieces if piece]
+
+
+SYNONYMS = {line[0]: line for line in words.SYNONYMS}
+SYNONYMS |= {first.capitalize(): [word.capitalize() for word in line] for first, line in SYNONYMS.items() if first.islower()}
+SYNONYM = re.compile(r'\b(' + '|'.join(map(re.escape, sorted(SYNONYMS, reverse=True))) + r')(?!\w)')
 
 
 @functools.cache
@@ -95,11 +108,13 @@ def phrase(name):
 
 def speech_tag(role, manner):
     """<F_said> is the tag `said` with the friend's name and pronouns instead of the hero's."""
-    text = re.sub(r'<(doing|glee|gloom)>', lambda found: f'[{words.PHRASES[found[1]]}]', words.TAGS[manner])
-    if role == 'H':
-        return text
-    text = re.sub(r'{(he|his)}', '{' + role.lower() + r'\1}', text)
-    return text.replace('{H}', '{' + role.upper() + '}')
+    text = words.TAGS[manner]
+    if role in 'pe':                                    # grown-ups do other things while they talk
+        text = text.replace('<doing>', '<warm>')
+    if role != 'H':
+        text = re.sub(r'<(doing|glee|gloom)>', lambda found: f'[{words.PHRASES[found[1]]}]', text)
+        text = re.sub(r'{(he|his)}', '{' + role.lower() + r'\1}', text).replace('{H}', '{' + role.upper() + '}')
+    return text
 
 
 def capital(sequence):

@@ -7,12 +7,16 @@ The lists are long because the variety of the corpus comes from here, and they a
 a thing (worn, eaten, carried ...), so that nobody ever eats a ladder.
 """
 
-GIRLS = '''Mia Anna Ella Nora Zoe Lucy Emma Clara Tess Maya Hana Sofia Rosa Amina Leila Priya Mei Greta Nina Polly
-Kate Sara Lena Elsie Molly Bella Ines Julia Freya Yara'''.split()
-BOYS = '''Tom Ben Sam Max Leo Jack Tim Finn Noah Omar Hugo Theo Milo Eli Oscar Felix Ravi Kofi Luis Diego Jonas Peter
-Adam Anton Nils Henry Oliver Toby Kenji Emil'''.split()
-SHE_ANIMALS = '''Tilly Coco Fifi Hetty Kiki Lulu Mabel Olga Winnie Zuzu Pippa Trudy Bibi Dora Tansy Wilma'''.split()
-HE_ANIMALS = '''Pip Rollo Bruno Gus Momo Nino Otto Rufus Wally Benny Bertie Tiko Barnaby Hob Alfie Monty'''.split()
+GIRLS = '''Mia Anna Ella Nora Zoe Lucy Emma Clara Tess Maya Hana Sofia Rosa Amina Leila Priya Mei Greta Nina Polly Kate Sara
+Lena Elsie Molly Bella Ines Julia Freya Yara Alma Carmen Edith Fatima Gina Helen Isla Jenny Kira Lotte Marta Naomi Olive
+Paula Rita Selma Thea Vera'''.split()
+BOYS = '''Tom Ben Sam Max Leo Jack Tim Finn Noah Omar Hugo Theo Milo Eli Oscar Felix Ravi Kofi Luis Diego Jonas Peter Adam
+Anton Nils Henry Oliver Toby Kenji Emil Aron Bilal Carl David Ethan Fred George Isak Jamal Karim Lukas Mateo Niko Pablo
+Rafi Simon Tariq Victor'''.split()
+SHE_ANIMALS = '''Tilly Coco Fifi Hetty Kiki Lulu Mabel Olga Winnie Zuzu Pippa Trudy Bibi Dora Tansy Wilma Agnes Biddy Dotty
+Effie Flossie Gilda Hilda Jojo Lottie Minnie Nettie Peggy Roxy Suki Tutu Vivi'''.split()
+HE_ANIMALS = '''Pip Rollo Bruno Gus Momo Nino Otto Rufus Wally Benny Bertie Tiko Barnaby Hob Alfie Monty Archie Basil Caspar
+Dexter Ernie Fritz Gaston Humphrey Jasper Kasper Lenny Mungo Norbert Percy Quincy Ziggy'''.split()
 SURNAMES = '''Finley Potts Murphy Alder Novak Okoro Garcia Lindgren Patel Barlow Tanaka Rossi'''.split()
 NAMES = GIRLS + BOYS + SHE_ANIMALS + HE_ANIMALS + SURNAMES
 
@@ -61,6 +65,38 @@ TABLES = {
     'spots': '''under the bed; behind the door; under the table; in the cupboard; behind the big chair; under the pillow; in the laundry basket; on the windowsill; under the stairs; behind the stove; under the rug; in the wooden chest; behind the curtain; on the top shelf; in the bathtub; under the blanket; beside the broom; in the pantry; behind the clock; in the drawer; on the porch; between the cushions; under the bench; behind the mirror''',
     'outside_spots': '''under a bush; behind the old wall; in the tall grass; between the roots of an oak; beside the well; behind the shed; under the bench; by the gate; inside a hollow log; under the wooden steps; in a pile of leaves; behind a mossy rock; among the ferns; under the bridge; behind the woodpile; beside the hedge; in the ditch; next to the fence; under a wheelbarrow; behind the beehive''',
     'outdoors': '''by|pond: quiet green round; in|meadow: sunny wide flowery; in|forest: dark deep green; on|hill: windy steep grassy; in|garden: sunny little tidy; by|river: cool wide sparkling; in|orchard: old shady quiet; by|bridge: old wooden stone; by|stream: cool noisy clear; in|valley: green quiet misty; by|lake: blue calm wide; in|field: golden open muddy; by|mill: old tall creaky; on|beach: sandy windy sunny''',
+    'house_pets': '''puppy: brown clumsy muddy spotted; kitten: gray tiny fluffy striped; cat: old lazy fat orange; dog: big shaggy old brown;
+        rabbit: white soft lop-eared; goat: little stubborn bearded; guinea pig: fat brown hungry; terrier: little black wild''',
+    'wild': '''fox cub: red thin young; squirrel: red skinny small; hare: brown young long-eared; fawn: spotted tiny young; hedgehog: prickly round small;
+        badger cub: striped little plump; owlet: gray fluffy tiny; lamb: white woolly lost; marten: brown quick young; wild duck: brown young green;
+        weasel: thin brown young; wild kitten: gray striped thin''',
+    'night_animals': '''hedgehog: fat round prickly; cat: black stray thin; toad: fat old green; raccoon: young masked hungry; possum: gray small shy;
+        goat: lost white stubborn; skunk: polite young striped; piglet: pink lost muddy; porcupine: sleepy old round; hen: brown lost silly''',
+    'traps': '''in the old fence; under a fallen branch; in a fishing net; in a thorn bush; between two rocks; in a broken crate; in a bramble;
+        in a tangle of roots; under an old gate; in a coil of wire; between two planks; in a deep, dry pit''',
+    'lights': '''lantern: brass little old; candle: white thick short; lamp: small oil tiny; flashlight: big red strong; torch: bright small yellow''',
+    'floats': '''ring: red striped fat; board: blue little wooden; ball: big orange bouncy; inner tube: black fat old; rubber duck: huge yellow friendly;
+        rope: long thick white; water wing: orange tiny puffy; log: smooth light round; cork vest: brown bulky old; barrel: small empty round''',
+    'wrong_things': 'salt; pepper; soap powder; mustard; garlic powder; chili powder; fish sauce; white sand; baking soda; starch',
+    'flying': '''kite: red yellow paper striped; box kite: blue big old; paper dragon: green long; paper bird: white large; silk fish: golden long;
+        paper butterfly: orange big; paper star: silver shiny''',
+    'trees': 'oak; pine tree; birch; maple; chestnut tree; apple tree; willow; beech; pear tree; walnut tree; cedar; elm; ash tree; fir tree',
+    'noses': '''carrot: long orange; radish: red round; parsnip: white long; beet: dark round; pepper: red crooked; potato: knobby big;
+        turnip: purple small; cucumber: green fat''',
+    'robbers': '''mouse: thin little; hare: thin gray; vole: tiny brown; squirrel: thin red; shrew: small gray; marmot: old thin; weasel: thin white;
+        wood rat: thin brown''',
+    'stalls': 'flowers; cheese; fish; hats; honey; buttons; oranges; ribbons; mushrooms; candles; pickles; plums; bread; nuts; eggs; candy',
+    'catchers': '''net: long green butterfly; fishing rod: old bent long; bucket: tin blue deep; ladder: long wooden shaky; sack: big brown empty;
+        basket: round deep old; rope: long thick knotted; spoon: wooden giant long; soup ladle: silver long; broom: old long''',
+    'waters': 'by|pond: quiet; by|lake: calm; by|well: deep; by|millpond: dark; by|river: slow; by|puddle: big; by|ditch: still',
+    'maps': '''map: old torn yellow folded; treasure map: dusty old real; drawing: faded strange old; scroll: brown dusty long;
+        chart: old stained sea''',
+    'digplaces': '''over the hill; through the swamp; along the river; across the meadow; around the pond; into the woods; past the old mill;
+        under the bridge; through the tunnel; up the steep path; down to the shore; between two tall rocks; behind the waterfall''',
+    'vegs': '''turnip: fat purple; pumpkin: round orange; cabbage: green round; carrot: long orange; radish: red round; beet: dark fat; squash: striped heavy;
+        parsnip: long white; cauliflower: white round; potato: brown lumpy; leek: tall green; onion: round golden''',
+    'tools': '''shovel: big iron old; rake: rusty long; crowbar: heavy iron; pole: long wooden; spade: sharp new; pitchfork: old sharp; hoe: bent old;
+        rope: thick long; broom: old strong; wheelbarrow: squeaky green; plank: thick long; hammer: big wooden''',
     'pets': '''kitten: gray tiny fluffy striped; puppy: brown clumsy muddy spotted; duckling: yellow lost fuzzy; hedgehog: prickly round small; squirrel: red skinny young; sparrow: brown tiny thin; robin: round little young; lamb: white woolly small; turtle: green slow little; frog: green bright tiny; owl: fluffy small gray; rabbit: white brown soft; goat: little stubborn bearded; gosling: gray downy small''',
     'bugs': '''ladybug: red tiny spotted; beetle: shiny black green; caterpillar: fuzzy long green; snail: slow small brown; cricket: noisy green thin; grasshopper: springy green long; moth: white dusty soft; dragonfly: blue shiny quick; spider: thin polite black; bumblebee: round striped fat; ant: tiny busy red; firefly: bright tiny golden; butterfly: yellow blue orange; centipede: long orange wiggly''',
     'birds': '''robin: round young; sparrow: brown small; wren: tiny brown; blackbird: shiny young; swallow: quick blue; pigeon: plump gray; crow: black clever; magpie: noisy proud; starling: spotted young; finch: yellow little''',
@@ -68,7 +104,12 @@ TABLES = {
     'cakes': '''apple pie: warm round sweet; honey cake: golden sticky round; plum tart: juicy sweet little; carrot cake: spicy tall round; lemon cake: yellow tall sweet; cherry pie: red hot sweet; banana bread: soft brown warm; nut cake: crunchy brown tall; berry pie: blue big juicy; ginger cake: dark sticky spicy; pear tart: golden neat sweet; pumpkin pie: orange spicy big; walnut loaf: brown crusty warm; peach pie: golden juicy warm''',
     'fruits': '''apple: red shiny round; pear: yellow juicy ripe; plum: purple ripe sweet; peach: fuzzy ripe soft; orange: round juicy bright; melon: big green sweet; strawberry: red huge sweet; apricot: orange soft sweet; mango: ripe yellow sweet; coconut: hairy brown big; banana: long yellow ripe; fig: sweet purple ripe''',
     'soups': '''carrot soup: orange hot; tomato soup: red hot; onion soup: brown hot; pea soup: green thick; mushroom soup: creamy hot; noodle soup: long-stirred hot; potato soup: thick warm; pumpkin soup: golden thick; leek soup: green warm; bean soup: thick hot; barley soup: plain warm; corn soup: yellow creamy''',
-    'plants': '''sunflower: tall golden; pumpkin: round orange; bean: long green; tomato: round red; pea: climbing green; melon: heavy green; tulip: red bright; strawberry: sweet red; daisy: white tall; poppy: red silky; squash: striped yellow; carrot: long orange; turnip: purple fat; lettuce: crisp green; marigold: orange bright''',
+    'plants': '''sunflower: tall golden; pumpkin: round orange; bean vine: tall green; tomato plant: tall bushy; poppy: red silky; 
+        melon: heavy green; squash: striped yellow; corn plant: tall green; pepper plant: sturdy green; hollyhock: tall pink; foxglove: purple tall;
+        rosebush: red thorny; marigold: orange bright; pea vine: curly green; lily: white fine; young oak: proud little''',
+    'beds': '''roses: red; tulips: yellow; beans: green; tomatoes: ripe; carrots: young; peas: green; poppies: red; pumpkins: round;
+        strawberries: sweet; cabbages: fat; radishes: pink; lilies: white; onions: brown; daisies: white; herbs: fresh; lettuces: green;
+        marigolds: orange; sunflowers: tall''',
     'colors': '''red; blue; green; yellow; orange; purple; pink; white; brown; golden; silver; black; gray; violet''',
     'wears': '''scarf: red woolly long striped; hat: blue pointed green warm; coat: yellow thick brown; sweater: green striped itchy; cape: purple silky red; vest: blue neat checked; apron: white spotted clean; shawl: gray soft woolly; jacket: orange patched new; raincoat: yellow shiny bright; bonnet: white lacy pink; cap: checked brown blue''',
     'fragile': '''vase: blue tall pretty; plate: painted white fine; teapot: brown round flowery; mirror: round silver old; lamp: glass yellow tall; flowerpot: clay red round; bowl: blue china big; cup: china pretty thin; jug: white tall heavy; clock: old wooden loud; window: round clean little; pitcher: green glass fat; jar: glass round tall; snow globe: pretty little sparkly''',
@@ -79,9 +120,14 @@ PHRASES = {
     # time and weather
     'weather': 'sunny|windy|cloudy|warm|bright|breezy|cool|misty|lovely|fresh|quiet|golden|mild|clear|fine',
     'time': 'morning|afternoon|day|morning',
+    'candles': 'four candles|five candles|six candles|seven candles|eight candles|nine candles',
+    'one_night': 'one <weather> night|one night in <season>|one <weekday> night|late one <weather> evening|on a <weather> night in <season>',
+    'one_snow': 'one cold winter morning|one morning in [December|January|February]|one <weekday> in [December|January|February]|one white <weekday> morning|'
+                'one still winter morning|early one <weekday> in winter|one frosty <weekday> morning',
+    'spring': 'March|April|early spring|the spring|the first warm week',
     'season': 'spring|summer|autumn|April|May|June|September|October',
     'weekday': 'Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday',
-    'one_day': 'one <weather> <time>|one <time> in <season>|one <weekday> <time>|one <weather> <weekday>|'
+    'one_day': 'one <weather> <time>|one <time> in <season>|one <weekday> [morning|afternoon|evening]|one <weather> <weekday>|'
                'early one <weather> morning|late one <weekday> afternoon|on a <weather> <time> in <season>|'
                'one <weather> <time>, right after breakfast|just before lunch one <weekday>',
     'soon': 'soon|before long|after a while|a little later|in no time|a moment later|bit by bit|after some time',
@@ -99,7 +145,7 @@ PHRASES = {
     'great': 'wonderful|great|lovely|splendid|marvelous|fantastic|grand|perfect|fine',
     'part': 'face|eyes|cheeks|nose',
     'feel_sad': '{He} felt <sad>.|{His} heart [sank|felt heavy|hurt a little].|A [big|hot|fat|round] tear [rolled|ran|slid] down '
-                '{his} <cheek>.|{He} wanted to cry.|{His} lip [shook|trembled|wobbled].|{He} sat down and [sighed|sniffed|'
+                '{his} <cheek>.|{He} wanted to cry.|{His} lip [shook|trembled|wobbled].|{He} [sighed|sniffed|'
                 'hung {his} head].|[There was|{He} had] a lump in {his} throat.',
     'cheek': 'cheek|nose',
     'feel_happy': '{He} felt <happy>.|{His} heart [jumped|danced|felt light|felt warm].|{He} [clapped {his} {hands}|danced '
@@ -109,9 +155,8 @@ PHRASES = {
                    'together].|{He} felt <scared>.|{He} held {his} breath.|A cold shiver ran down {his} back.|'
                    '{He} [hid {his} face|closed {his} eyes tight|did not dare to move].',
     # talking
-    'said': 'said|said|answered|replied|added|declared|explained',
     'cried': 'cried|shouted|called|yelled|exclaimed',
-    'whispered': 'whispered|murmured|mumbled|breathed|sighed',
+    'whispered': 'whispered|murmured|mumbled|breathed',
     'laughed': 'laughed|giggled|chuckled|smiled|grinned|snorted',
     'softly': 'softly|gently|quietly|kindly|in a [low|small|quiet|soft] voice|with a [smile|wink|nod|yawn|grin|sigh]',
     'wow': 'Oh|Wow|Hooray|Goodness|Look|My goodness|Oh my|Hurray|Yippee|At last',
@@ -119,18 +164,20 @@ PHRASES = {
     'thanks': 'Thank you|Thank you so much|Thanks|Oh, thank you|Thank you, thank you|Many thanks|Thanks a lot',
     'dont_worry': 'Do not worry|Never mind|Cheer up|Do not be sad|It is all right|Do not cry|Chin up|There, there',
     'yes': 'Yes|Of course|Sure|Certainly|Gladly|Yes, please|With pleasure|Why not',
-    'doing': 'scratching {his} ear|rubbing {his} nose|looking up|looking around|tilting {his} head|scratching {his} chin|'
+    'doing': 'scratching {his} [ear|chin|head|neck]|rubbing {his} [nose|eyes|chin|forehead]|looking up|looking around|tilting {his} head|licking {his} lips|puffing out {his} cheeks|holding up one {hand}|'
              'tugging at {his} ear|rubbing {his} eyes|leaning closer|standing on tiptoe|blinking|turning around|'
              'folding {his} arms|coming closer|sitting down|shaking {his} head|nodding slowly',
+    'warm': 'with a warm smile|smiling|stroking {his} head|sitting down beside {him}|with a kiss|nodding slowly|with a wink|'
+            'putting an arm around {him}|kneeling down|laughing softly|taking {his} {hand}|after a while|with a hug',
     'glee': 'hopping up and down|clapping {his} {hands}|with shining eyes|dancing around|with a big grin|'
             'turning a somersault|waving both arms|beaming|spinning in a circle|jumping for joy|laughing|out of breath',
     'gloom': 'with a sniff|with tears in {his} eyes|wiping {his} cheek|looking at {his} feet|in a shaky voice|with a sigh|'
-             'hanging {his} head|in a very small voice|trying not to cry|close to tears|with a trembling lip|sadly',
+             'hanging {his} head|in a very small voice|with a trembling lip|with a lump in {his} throat',
     # who and where
-    'meet': 'Once upon a time, there was {H+}.|Once upon a time, {H+} lived {lives}.|Once there [was|lived] {H+}[ {lives}|].|'
-            'There once was {H+} who lived {lives}.|{H} was a {trait} {kind} who lived {lives}.|'
-            '{H} was a {trait} {kind} with <look>.|Not so long ago, {H+} lived {lives}.|'
-            '{H} the {kind} lived {lives}.|Far away, {lives}, there lived {H+}.|'
+    'meet': 'Once upon a time, there was {new H}.|Once upon a time, {new H} lived {lives}.|Once there [was|lived] {new H}.|'
+            'There once was {new H} who lived {lives}.|{H} was a {trait} {kind} who lived {lives}.|'
+            '{H} was a {trait} {kind} with <look>.|Not so long ago, {new H} lived {lives}.|'
+            '{H+} lived {lives}.|Far away, {lives}, there lived {new H}.|There was once a {kind} with <look>, and {his} name was {H}.|'
             'This is the story of {H}, a {trait} {kind} with <look>.|'
             '{H} was a {trait} {kind}.|A {trait} {kind} named {H} lived {lives}.',
     'look': 'a loud laugh|bright eyes|big ears|a spot on {his} nose|very quick feet|a gap between {his} teeth|'
@@ -154,13 +201,56 @@ PHRASES = {
 
 # for everybody who speaks: <H_said> <F_said> <p_said> ..., the same with cheered, sobbed and asked
 TAGS = {
-    'said': '{H} said|said {H}|{H} <said>|{he} said|{H} said <softly>|said {H} <softly>|{he} said <softly>|{H} said, <doing>|'
-            'said {H}, <doing>|<said> {H}, <doing>|{he} said, <doing>',
+    'said': '{H} said|said {H}|{he} said|{H} said <softly>|said {H} <softly>|{he} said <softly>|{H} said, <doing>|'
+            'said {H}, <doing>|{he} said, <doing>',
     'cheered': '{H} <cried>|<cried> {H}|{H} <cried>, <glee>|<cried> {H}, <glee>|{he} <cried>, <glee>|{H} <laughed>|'
                'said {H}, <glee>',
     'cried': '{H} <cried>|<cried> {H}|{he} <cried>|{H} <cried> loudly|<cried> {H}, <doing>|{H} <cried>, <doing>',
-    'sobbed': '{H} said <gloom>|said {H} <gloom>|{he} said <gloom>|{H} <whispered>|<whispered> {H}|{H} <whispered> <gloom>|'
-              '{he} <whispered> <gloom>',
+    'sobbed': '{H} said, <gloom>|said {H}, <gloom>|{he} said, <gloom>|{H} <whispered>|<whispered> {H}|{H} <whispered>, <gloom>|'
+              '<whispered> {H}, <gloom>|{he} <whispered>, <gloom>|{H} sobbed|sobbed {H}, <gloom>',
     'asked': '{H} asked|asked {H}|{he} asked|asked {H} <softly>|{H} asked <softly>|asked {H}, <doing>|{H} asked, <doing>|'
              '{H} wanted to know|{he} asked, <doing>',
 }
+
+# said in any of these ways wherever the first one stands in a plot
+SYNONYMS = [text.split('|') for text in '''
+began to|started to
+big|large
+small|little|tiny
+at last|finally|in the end
+jumped|leaped
+for a long time|for ages|for a good while
+right away|at once
+tummy|belly
+beautiful|lovely|pretty
+until|till
+looked at|gazed at|stared at
+asleep|fast asleep|sound asleep
+every day|each day|every single day
+every morning|each morning
+every night|each night
+every evening|each evening
+The next day|The following day|The day after
+all day|all day long|the whole day
+From then on|After that|From that day on|Ever since that day
+everybody|everyone
+nobody|no one
+somebody|someone
+anybody|anyone
+I am sorry|I am so sorry|I am very sorry
+nearly|almost
+maybe|perhaps
+saw a|spotted a|noticed a|saw a
+road|lane|street
+by {himself}|alone|on {his} own
+carefully|very carefully|with great care
+Then {he}|Then {he}|And then {he}|So {he}
+Then {H}|Then {H}|And then {H}|Next {H}
+laughed|giggled|chuckled|laughed
+ran home|hurried home|raced home
+ran to|hurried to|rushed to
+went home|walked home|headed home
+did not know|had no idea|did not know
+scared|afraid|frightened
+shouted|yelled|called out
+'''.strip().split('\n')]

@@ -1,0 +1,122 @@
+"""What several files share: a way to run a script, a tiny dataset, and a run that was trained on it."""
+import os
+
+os.environ.setdefault('OMP_NUM_THREADS', '1') # for this process and those it starts; tiny models gain nothing from more
+
+import contextlib
+import io
+import json
+import random
+import runpy
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu', '--dtype=float32',
+        '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int # the exit status
+    message: str # what the script ended with, '' when all went well
+    out: str # what it printed before
+
+
+def run(script, *flags, cwd):
+    """A script of this repository from its first line to its last, in this process but in another folder."""
+    path, before = os.path.join(REPO, script), (sys.argv, os.getcwd(), torch.get_num_threads())
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    out, status, message = io.StringIO(), 0, ''
+    sys.argv = [path, *flags]
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(path, run_name='__main__')
+    except SystemExit as error:
+        status, message = (error.code or 0, '') if isinstance(error.code, int | None) else (1, str(error.code))
+    finally:
+        sys.argv, here, threads = before
+        os.chdir(here)
+        torch.set_num_threads(threads)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Result(status, message, out.getvalue())
+
+
+def command(script, *flags, before=()):
+    """The words that start a script in a process of its own; before: options of python."""
+    return [sys.executable, *before, os.path.join(REPO, script), *flags]
+
+
+def process(script, *flags, cwd, before=(), **env):
+    """A script in a process of its own, with more in its environment."""
+    return subprocess.run(command(script, *flags, before=before), cwd=cwd, env=os.environ | env, capture_output=True,
+                          encoding='utf-8', timeout=300)
+
+
+def is_one_line(result):
+    """Whether a run ended as a user's mistake should: status 1, one line, no traceback."""
+    return result.status == 1 and result.message and '\n' not in result.message
+
+
+def read(path):
+    """A checkpoint."""
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def log_of(out_dir, key='loss'):
+    """The objects of log.jsonl that have a key; 'val_loss' for the evaluations."""
+    with open(os.path.join(out_dir, 'log.jsonl'), encoding='utf-8') as f:
+        return [record for record in map(json.loads, f) if key in record]
+
+
+def tiny_text():
+    """40 kB that a small model can learn something about, some of its characters longer than one byte."""
+    rng = random.Random(0)
+    words = 'the a cat dog sat ran on mat hill big red and then who why café — naïve'.split()
+    return ' '.join(rng.choice(words) + rng.choice(['', '', '.', '\n']) for _ in range(9000))
+
+
+@pytest.fixture(scope='session')
+def dataset(tmp_path_factory):
+    """The folder of a small prepared text, one id for each character; read only."""
+    folder = tmp_path_factory.mktemp('dataset')
+    (folder / 'text.txt').write_text(tiny_text(), encoding='utf-8')
+    result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
+    assert result.status == 0, result.message
+    return str(folder / 'bins')
+
+
+@pytest.fixture(scope='session')
+def trained(dataset, tmp_path_factory):
+    """The out_dir of a finished run of 40 updates; read only."""
+    folder = tmp_path_factory.mktemp('trained')
+    result = run('train.py', f'--dataset={dataset}', *TINY, '--max_iters=40', '--out_dir=out', cwd=folder)
+    assert result.status == 0, result.message
+    return str(folder / 'out')
+
+
+@pytest.fixture
+def train(dataset, tmp_path):
+    """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
+    return lambda *flags: run('train.py', f'--dataset={dataset}', *TINY, '--out_dir=out', *flags, cwd=tmp_path)
+
+
+def pytest_addoption(parser):
+    parser.addoption('--slow', action='store_true', help='also the tests that take more than 20 seconds each')
+
+
+def pytest_configure(config):
+    config.addinivalue_line('markers', 'slow: takes more than 20 seconds; runs with --slow only')
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.get_closest_marker('slow') and not config.getoption('--slow'):
+            item.add_marker(pytest.mark.skip(reason='slow; run with --slow'))
