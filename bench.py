@@ -115,6 +115,9 @@ def main():
     compiling, _ = choose_compile(compile, wanted)
     wrong = [f'{name} must be at least 1' for name in ('batch_size', 'gradient_accumulation_steps', 'steps')
              if config.settings[name] < 1]
+    wrong += [f'{name} must not be negative' for name in ('warmup_steps', 'new_tokens') if config.settings[name] < 0]
+    if optimizer not in ('auto', 'muon', 'adamw'):
+        wrong.append(f'optimizer must be auto, muon or adamw, got {optimizer!r}')
     if wrong:
         raise SystemExit('bench.py: ' + '; '.join(wrong))
     torch.manual_seed(seed)

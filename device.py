@@ -3,6 +3,7 @@ Which machine this is: the device, the dtype that is fast on it, whether compili
 
     python train.py config/train_tinystories.py --max_iters=0    # prints what was chosen here, and why
 """
+import gc
 import os
 import sys
 from contextlib import nullcontext
@@ -107,6 +108,14 @@ def start_processes(wanted_device, wanted_backend):
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1') # torch for Windows comes without it
     dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if wanted_backend == 'auto' else wanted_backend)
     return rank, world_size, wanted_device
+
+
+def stop_processes():
+    """Leave the other processes; called when all that used them has returned."""
+    if dist.is_initialized():
+        # a group's threads end with the last reference to it; those that outlive Python end this process with an error
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def sum_over_ranks(numbers, device):

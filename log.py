@@ -69,7 +69,8 @@ def draw_loss(log_path, picture_path):
                       marker='o' if key == 'val_loss' else None, linewidth=1.2)
     axes.set(xlabel='iter', ylabel='loss (nats per token)', title=os.path.basename(os.path.dirname(picture_path)))
     axes.grid(alpha=0.3)
-    axes.legend()
+    if records: # else there is nothing to explain, and matplotlib warns
+        axes.legend()
     figure.savefig(f'{picture_path}.tmp', format='png', dpi=120, bbox_inches='tight')
     pyplot.close(figure)
     os.replace(f'{picture_path}.tmp', picture_path)
@@ -85,8 +86,9 @@ def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):
 
 def validation_line(record, last_iter, saved):
     """One line about an evaluation. record: as in log.jsonl; saved: paths of the files written."""
+    bits = 'n/a' if record['bits_per_byte'] is None else f'{record["bits_per_byte"]:.4f}'
     return (f'{count(record["iter"], last_iter)} | val {record["val_loss"]:.4f}{" (best)" if record["best"] else ""} '
-            f'ppl {record["perplexity"]:.2f} | {record["bits_per_byte"]:.4f} bits per byte | saved {", ".join(saved)}')
+            f'ppl {record["perplexity"]:.2f} | {bits} bits per byte | saved {", ".join(saved)}')
 
 
 def count(iter_num, last_iter):

@@ -67,9 +67,13 @@ def tokenizer_of(found, path, named):
     """The tokenizer that a checkpoint holds; for one that holds none, the named file's, or GPT-2's where it fits."""
     if 'tokenizer' in found:
         return from_json(found['tokenizer'])
+    rows = found['model_config']['vocab_size']
     if named:
-        return load_tokenizer(named)
-    if found['model_config']['vocab_size'] in (50257, 50304): # how nanoGPT pads GPT-2's
+        letters = load_tokenizer(named)
+        if letters.n_vocab > rows:
+            raise SystemExit(f'tokenizer: {named} has {letters.n_vocab} tokens, {path} knows {rows}; name that of its data')
+        return letters
+    if rows in (50257, 50304): # how nanoGPT pads GPT-2's
         return from_json({'kind': 'gpt2'})
     raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: --tokenizer=FILE')
 

@@ -96,7 +96,7 @@ from torch.nn.parallel import DistributedDataParallel
 from data import bins
 from data.tokenizer import from_json
 from device import (autocast_for, choose_compile, choose_device, choose_dtype, peak_flops, start_processes,
-                    sum_over_ranks)
+                    stop_processes, sum_over_ranks)
 from generate import generate_texts
 from log import Log, draw_loss, progress_line, start_wandb, validation_line
 from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint, save
@@ -115,6 +115,7 @@ def check(s):
              for name in ('batch_size', 'gradient_accumulation_steps', 'block_size', 'max_bad_steps') if s[name] < 1]
     wrong += [f'{name} must not be negative, got {s[name]}' for name, value in s.items()
               if name != 'max_samples' and isinstance(value, (int, float)) and value < 0]
+    wrong += [f'{name} must be below 1, got {s[name]}' for name in ('beta1', 'beta2') if s[name] >= 1]
     if s['schedule'] not in ('linear', 'cosine'):
         wrong.append(f"schedule must be linear or cosine, got {s['schedule']!r}")
     if s['optimizer'] not in ('auto', 'muon', 'adamw'):
@@ -274,7 +275,7 @@ def note_signals():
 
 def resume_command():
     """What to type to go on with this run."""
-    old = [a for a in sys.argv[1:] if a.lstrip('-').split('=')[0] not in ('init_from', 'init-from', 'overwrite')]
+    old = [word for word in sys.argv[1:] if word != '--init_from=resume'] # the last value wins, so the rest may stay
     start = 'torchrun ' + f"--standalone --nproc_per_node={os.environ['WORLD_SIZE']}" if 'RANK' in os.environ else 'python'
     return f'{start} {shlex.join([sys.argv[0], *old])} --init_from=resume'
 
@@ -291,7 +292,11 @@ def find_weights(init_from, run_dir):
     if init_from != 'resume' and not os.path.exists(path):
         raise SystemExit(f'init_from: expected scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl or the path of a '
                          f'checkpoint, got {init_from!r}, which is none of these')
-    return read_checkpoint(path), path
+    checkpoint = read_checkpoint(path)
+    if init_from == 'resume' and not checkpoint.get('optimizers'):
+        raise SystemExit(f'{path}: holds weights only, so its run cannot go on; begin a new one with them: '
+                         f'--init_from={path} --out_dir=ANOTHER')
+    return checkpoint, path
 
 
 def make_model(checkpoint, path, settings, typed, meta):
@@ -309,7 +314,8 @@ def make_model(checkpoint, path, settings, typed, meta):
         shape = checkpoint['model_config']
         for name in SHAPE:
             shorter = name == 'block_size' and settings[name] < shape.get(name, 0) and settings['init_from'] != 'resume'
-            if name in typed and name in shape and settings[name] != shape[name] and not shorter:
+            as_before = settings[name] == checkpoint.get('settings', {}).get(name) # such as a block_size then shortened
+            if name in typed and name in shape and settings[name] != shape[name] and not (shorter or as_before):
                 raise SystemExit(f'{path}: its {name} is {shape[name]}, the command line says {settings[name]}; leave '
                                  f'--{name} out, or start from scratch')
         block_size = shape['block_size']
@@ -333,25 +339,40 @@ def default_out_dir(config_files, dataset):
     return 'out-' + os.path.basename(os.path.normpath(dataset))
 
 
+def make_folder(path):
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f'out_dir: {path} cannot be made ({error.strerror}); choose another --out_dir') from None
+
+
 def report_bad_step(iter_num, loss, norm, lr, bad_steps, max_bad_steps, run_dir):
     """Say that an update was skipped; SystemExit when it was one too many."""
     print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, update skipped '
           f'({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
     if bad_steps >= max_bad_steps:
-        raise SystemExit(f'train.py: loss or gradient was not finite {bad_steps} times in a row, last at iter {iter_num} '
-                         f'with lr {lr:.2e}; what {run_dir} holds is from before that; lower --learning_rate and '
-                         '--muon_learning_rate')
+        raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, last at iter {iter_num} with lr {lr:.2e}',
+                       run_dir)
+
+
+def diverged(what, run_dir):
+    return SystemExit(f'train.py: {what}; what {run_dir} holds is from before that; lower --learning_rate and '
+                      '--muon_learning_rate')
 
 
 def print_differences(old, new):
-    """The settings that a resumed run has changed."""
+    """The settings that a resumed run has changed; its shape stays that of the checkpoint."""
     for name, value in new.items():
-        if name in old and old[name] != value and name not in ('init_from', 'overwrite', 'eval_only'):
+        if name in old and old[name] != value and name not in ('init_from', 'overwrite', 'eval_only', *SHAPE):
             print(f'resume: {name} was {old[name]}, is now {value}')
 
 
 def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
     """Print texts that the model writes now; the seed is the same every time, so that what changes is the model."""
+    try:
+        tokenizer.encode('')
+    except SystemExit as problem: # GPT-2's vocabulary is downloaded when text first comes, and that may fail
+        return print(f'no text to show: {problem}', flush=True)
     model.eval()
     for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.8, seed=seed, device=device):
         print('-' * 20 + f'\n{text.strip()}')
@@ -420,8 +441,10 @@ def main():
     most_iters, most_epochs, most_minutes = limits(config.settings, config.typed)
     last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n), default=0) # 0: the clock decides
     decay_iters = lr_decay_iters or last_iter
-    if decay_lr and decay_iters and warmup_iters >= decay_iters:
-        raise SystemExit(f'warmup_iters: expected less than the {decay_iters} updates of the run, got {warmup_iters}')
+    warmup = warmup_iters
+    if decay_iters and warmup_iters >= decay_iters:
+        warmup = decay_iters // 10
+        print(f'warmup_iters shortened from {warmup_iters} to {warmup}: the run has {decay_iters} updates')
     iter_num = checkpoint['iter_num'] if resuming else 0
     if resuming and last_iter and iter_num >= last_iter and not eval_only:
         return print(f'{run_dir} is already at iter {iter_num} >= {last_iter}: nothing to do; raise --max_iters to go on')
@@ -447,11 +470,14 @@ def main():
         """What goes into the log about the weights as they are."""
         val_loss = evaluate(model, bins.open_bin(folder, 'val', meta), bins.val_windows(n_val, T, eval_tokens), T,
                             batch_size, autocast, rank_device, rank, world_size)
+        n_bytes = meta['splits']['val']['bytes']
         return {'iter': iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
-                'bits_per_byte': val_loss / math.log(2) * n_val / meta['splits']['val']['bytes'],
+                'bits_per_byte': val_loss / math.log(2) * n_val / n_bytes if n_bytes else None, # where that is not known
                 'best': val_loss < best_val_loss}
 
     def state():
+        if not all(p.isfinite().all() for p in raw_model.parameters()):
+            raise diverged(f'weights are not finite after iter {iter_num}', run_dir)
         return {'model': raw_model.state_dict(), # of the uncompiled module, so names have no prefix
                 'model_config': asdict(raw_model.config), # what GPTConfig takes
                 'tokenizer': meta['tokenizer'], # all that is needed to rebuild it
@@ -469,7 +495,7 @@ def main():
 
     # training: the loop begins once more than there are updates, so that the end is no special case
     if master_process:
-        os.makedirs(run_dir, exist_ok=True)
+        make_folder(run_dir)
         wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) if wandb_log else None
         log = Log(os.path.join(run_dir, 'log.jsonl'), iter_num, evaluated, wandb_run)
     peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
@@ -483,20 +509,25 @@ def main():
         finished = (last_iter and iter_num >= last_iter) or (most_minutes and minutes >= most_minutes) \
             or (patience and evals_since_best >= patience)
         evaluating = not interrupted and iter_num > evaluated and (finished or is_due(eval_interval, iter_num))
-        saving = iter_num > first_iter and (evaluating or interrupted or is_due(save_interval, iter_num))
+        saving = interrupted or (iter_num > first_iter and (evaluating or is_due(save_interval, iter_num)))
         if master_process and saving and not bad_steps:
             save(state(), ckpt_path) # before the evaluation, which may fail
         if evaluating:
             record = validate()
             evals_since_best, evaluated = 0 if record['best'] else evals_since_best + 1, iter_num
             best_val_loss = min(best_val_loss, record['val_loss'])
+            finished = finished or (patience and evals_since_best >= patience)
+            sound = record['best'] or not bad_steps # weights that may have diverged replace nothing
             if master_process:
                 log.write(record)
                 if record['best']:
                     save(state() | {'optimizers': []}, best_path)
-                if finished:
+                if sound and (finished or bad_steps):
                     save(state(), ckpt_path) # once more, with what the evaluation found
-                print(validation_line(record, last_iter, [ckpt_path] + [best_path] * record['best']), flush=True)
+                saved = [ckpt_path] * sound + [best_path] * record['best']
+                print(validation_line(record, last_iter, saved or ['nothing']), flush=True)
+            if finished and not sound:
+                raise diverged(f'loss or gradient was not finite at iter {iter_num}, the last', run_dir)
         if finished or interrupted:
             break
         if master_process and is_due(sample_interval, iter_num):
@@ -509,7 +540,7 @@ def main():
         tokens = bins.open_bin(folder, 'train', meta) # anew each time, or the pages read so far would pile up in memory
         batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
         progress = max(iter_num / decay_iters if decay_iters else 0.0, minutes / most_minutes if most_minutes else 0.0)
-        share = lr_share(iter_num, progress, warmup_iters, decay_iters, decay_fraction, schedule,
+        share = lr_share(iter_num, progress, warmup, decay_iters, decay_fraction, schedule,
                          min_lr / learning_rate if decay_lr and learning_rate else 1.0)
         for group in all_groups(optimizers):
             group['lr'] = group['peak_lr'] * share
@@ -532,6 +563,8 @@ def main():
     # what there is to look at
     if master_process:
         draw_loss(os.path.join(run_dir, 'log.jsonl'), os.path.join(run_dir, 'loss.png'))
+        if interrupted and bad_steps:
+            raise diverged(f'stopped after iter {iter_num}, whose loss or gradient was not finite', run_dir)
         if interrupted:
             print(f'stopped by {signals[0] if signals else "a signal"} after iter {iter_num}; saved {ckpt_path}; to go on:'
                   f'\n    {resume_command()}')
@@ -539,9 +572,8 @@ def main():
             show_samples(raw_model, tokenizer, 3, sample_tokens, seed, rank_device)
             print(f'done in {minutes:.1f} minutes: best val {best_val_loss:.4f} | loss curve {run_dir}/loss.png | for more:'
                   f'\n    python sample.py --out_dir={run_dir}')
-    if world_size > 1:
-        dist.destroy_process_group()
 
 
 if __name__ == '__main__':
     main()
+    stop_processes()

@@ -39,7 +39,8 @@ def local_documents(path):
     """
     some = False
     for file in local_files(path):
-        for text in parquet_documents(file) if file.lower().endswith('.parquet') else file_documents(file):
+        is_parquet = file.lower().endswith('.parquet')
+        for text in parquet_documents(file) if is_parquet else file_documents(file):
             yield text
             some = True
     if not some:
@@ -84,6 +85,19 @@ def decoded(block, path, offset):
         raise SystemExit(f'{path}: expected UTF-8, got the byte {block[error.start]:#04x} at offset '
                          f'{offset + error.start:,}; convert it: iconv -f WINDOWS-1252 -t UTF-8') from None
     return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def parquet_documents(path):
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise SystemExit(f'{path}: {error}; pip install datasets, which brings pyarrow') from None
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(1000, columns=['text']): # rows
+            yield from (text or '' for text in batch.column('text').cast('string').to_pylist())
+    except Exception as error: # not parquet, cut off, or without such a column
+        what = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
+        raise SystemExit(f"{path}: expected parquet with a column 'text', got {what}; use another") from None
 
 
 def split_by_fraction(documents, val_fraction, most=None):
@@ -195,7 +209,7 @@ def fetch_shakespeare(path):
                      f'{" and ".join(reasons)}; give a copy of it, or another text: --input=FILE')
 
 
-# datasets of the hub, and the same kind of files here
+# datasets of the hub
 
 @dataclass(frozen=True)
 class HubCorpus:
@@ -227,27 +241,17 @@ def hub_documents(name, subset='', split='train', skip=0):
     if why := why_no_hub(name):
         raise SystemExit(f'{name}: expected to read it from the hub, but {why}; give text of your own: '
                          '--input=FILE_OR_FOLDER')
-    return streamed_texts(name, {'path': name, 'name': subset or None, 'split': split}, skip)
+    return streamed_texts(name, subset or None, split, skip)
 
 
-def parquet_documents(path):
-    return streamed_texts(path, {'path': 'parquet', 'data_files': path, 'split': 'train'})
-
-
-def streamed_texts(where, source, skip=0):
-    """Column 'text' of what datasets.load_dataset(**source) has, as a generator."""
+def streamed_texts(name, subset, split, skip):
+    import datasets
     try:
-        import datasets
-    except ImportError as error:
-        raise SystemExit(f'{where}: {error}; pip install datasets') from None
-    try:
-        for row in datasets.load_dataset(**source, streaming=True).skip(skip):
-            if not isinstance(row.get('text'), str):
-                raise SystemExit(f"{where}: expected a column 'text', got {', '.join(row)}; rename one")
+        for row in datasets.load_dataset(name, subset, split=split, streaming=True).skip(skip):
             yield row['text']
     except Exception as error: # the libraries below all have their own
         what = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
-        raise SystemExit(f'{where}: reading broke off ({what}); try again, or another --input') from None
+        raise SystemExit(f'{name}: reading from the hub broke off ({what}); run it again') from None
 
 
 def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, note_every=10_000):

@@ -1,7 +1,7 @@
 """
 Text to token ids and back, in three ways behind one interface.
 
-    tokenizer = train_bpe(texts)                        # or CharTokenizer.of(texts), or GPT2Tokenizer()
+    tokenizer = train_bpe(texts)                        # or CharTokenizer.of(text), or GPT2Tokenizer()
     tokenizer.decode(tokenizer.encode(text)) == text
     from_json(tokenizer.to_json())                      # the same again; what meta.json and checkpoints hold
 
@@ -41,9 +41,9 @@ class CharTokenizer:
         self.ids = {char: i for i, char in enumerate(chars)}
 
     @classmethod
-    def of(cls, texts):
-        """The characters of a text, or of several, sorted: nanoGPT's order too."""
-        return cls(''.join(sorted(set().union(*texts))))
+    def of(cls, text):
+        """The characters of a text, sorted, as nanoGPT does."""
+        return cls(''.join(sorted(set(text))))
 
     def encode(self, text):
         try:
@@ -193,6 +193,7 @@ def single_bytes():
 
 def learn_bpe(texts, n_vocab):
     """(tokenizer, texts): a BPETokenizer learned from the first SAMPLE characters, and all texts again."""
+    check_vocab_size(n_vocab) # before texts are downloaded for it
     texts, first, room = iter(texts), [], SAMPLE
     while room > 0 and (text := next(texts, None)) is not None:
         first.append(text)
@@ -208,11 +209,8 @@ def train_bpe(texts, n_vocab=4096, n_chars=SAMPLE):
     n_vocab: 256 bytes, the merges and eot; it comes out smaller when no pair is left that occurs twice
     The same for any order of the texts: of equally frequent pairs, the one whose bytes sort first is merged.
     """
-    if not 257 <= n_vocab <= MAX_TOKENS:
-        raise SystemExit(f'vocab_size: expected 257 (all bytes and the end of a document) to {MAX_TOKENS:,}, '
-                         f'got {n_vocab:,}; give --vocab_size=4096 or so')
+    check_vocab_size(n_vocab)
     tokens, pairs = single_bytes(), Pairs(count_words(texts, n_chars))
-    known = set(tokens)
 
     def entry(pair): # in the heap, the smallest comes first
         return -pairs.counts[pair], tokens[pair[0]], tokens[pair[1]], pair
@@ -225,12 +223,18 @@ def train_bpe(texts, n_vocab=4096, n_chars=SAMPLE):
             heapq.heappush(heap, entry(pair))
         elif negative > -2:
             break
-        elif left + right not in known: # else the same bytes became a token in another way
+        else:
             tokens.append(left + right)
-            known.add(left + right)
             for neighbours in pairs.merge(pair, len(tokens) - 1):
                 heapq.heappush(heap, entry(neighbours))
+    assert len(set(tokens)) == len(tokens), f'{len(tokens)} tokens, {len(set(tokens))} different'
     return BPETokenizer(tokens)
+
+
+def check_vocab_size(n_vocab):
+    if not 257 <= n_vocab <= MAX_TOKENS:
+        raise SystemExit(f'vocab_size: expected 257 (all bytes and the end of a document) to {MAX_TOKENS:,}, '
+                         f'got {n_vocab:,}; give --vocab_size=4096 or so')
 
 
 class Pairs:

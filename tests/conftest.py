@@ -1,7 +1,8 @@
 """What several files share: a way to run a script, a tiny dataset, and a run that was trained on it."""
 import os
 
-os.environ.setdefault('OMP_NUM_THREADS', '1') # for this process and those it starts; tiny models gain nothing from more
+# of this process and of those it starts; tiny models gain nothing from more
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
 import io
@@ -17,8 +18,8 @@ import pytest
 import torch
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu', '--dtype=float32',
-        '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
+TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
+        '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ def run(script, *flags, cwd):
         with contextlib.redirect_stdout(out):
             runpy.run_path(path, run_name='__main__')
     except SystemExit as error:
-        status, message = (error.code or 0, '') if isinstance(error.code, int | None) else (1, str(error.code))
+        told = isinstance(error.code, str)
+        status, message = (1, error.code) if told else (error.code or 0, '')
     finally:
         sys.argv, here, threads = before
         os.chdir(here)
@@ -56,8 +58,8 @@ def command(script, *flags, before=()):
 
 def process(script, *flags, cwd, before=(), **env):
     """A script in a process of its own, with more in its environment."""
-    return subprocess.run(command(script, *flags, before=before), cwd=cwd, env=os.environ | env, capture_output=True,
-                          encoding='utf-8', timeout=300)
+    return subprocess.run(command(script, *flags, before=before), cwd=cwd, env=os.environ | env,
+                          capture_output=True, encoding='utf-8', timeout=300)
 
 
 def is_one_line(result):
@@ -105,7 +107,19 @@ def trained(dataset, tmp_path_factory):
 @pytest.fixture
 def train(dataset, tmp_path):
     """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
-    return lambda *flags: run('train.py', f'--dataset={dataset}', *TINY, '--out_dir=out', *flags, cwd=tmp_path)
+    words = f'--dataset={dataset}', *TINY, '--out_dir=out'
+    return lambda *flags: run('train.py', *words, *flags, cwd=tmp_path)
+
+
+@pytest.fixture
+def wandb(monkeypatch, tmp_path):
+    """The wandb package, offline, quiet, in tmp_path; it reads its environment once, hence the teardown."""
+    wandb = pytest.importorskip('wandb')
+    for name, value in (('MODE', 'offline'), ('SILENT', 'true'), ('DIR', str(tmp_path))):
+        monkeypatch.setenv(f'WANDB_{name}', value)
+    wandb.teardown()
+    yield wandb
+    wandb.teardown()
 
 
 def pytest_addoption(parser):

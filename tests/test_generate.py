@@ -1,5 +1,6 @@
 """Writing token by token, against a loop that has no cache and against the plain definitions."""
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,13 +11,15 @@ from generate import generate, generate_texts, pick_token, prompt_ids
 from model import GPT, GPTConfig
 
 BLOCK = 8
-FAMILIES = {'modern': {}, 'grouped': {'n_kv_head': 2}, 'tied': {'tie_weights': True}, 'gpt2': {'arch': 'gpt2'}}
+SHAPE = dict(n_layer=2, n_head=4, n_embd=32)
+FAMILIES = {'modern': {}, 'grouped': {'n_kv_head': 2}, 'tied': {'tie_weights': True},
+            'gpt2': {'arch': 'gpt2'}}
 
 
 def random_model(vocab_size=29, block_size=BLOCK, seed=0, **more):
     """A model with no zeros in it, so that every part has an effect."""
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(vocab_size=vocab_size, block_size=block_size, n_layer=2, n_head=4, n_embd=32, **more)).eval()
+    model = GPT(GPTConfig(vocab_size=vocab_size, block_size=block_size, **SHAPE, **more)).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn_like(p) * 0.2)
@@ -33,7 +36,7 @@ def written(model, idx, count, **how):
 
 @torch.no_grad()
 def naive(model, idx, count, choose):
-    """Every token from the whole context, read anew; one longer than block_size goes on with its last half block."""
+    """Every token from the whole context; one longer than block_size goes on with its last half block."""
     tokens = []
     for _ in range(count):
         if idx.size(1) > model.config.block_size:
@@ -54,7 +57,8 @@ def test_G4_greedy_text_of_three_blocks_equals_the_loop_without_a_cache(family, 
 @pytest.mark.parametrize('family', FAMILIES)
 @pytest.mark.parametrize('block_size', [1, 2, 7, 8])
 def test_G4_drawn_text_equals_the_loop_without_a_cache(family, block_size):
-    model, generator = random_model(block_size=block_size, **FAMILIES[family]), torch.Generator().manual_seed(5)
+    model = random_model(block_size=block_size, **FAMILIES[family])
+    generator = torch.Generator().manual_seed(5)
     expected = naive(model, prompt(3, 2), 3 * BLOCK, lambda logits: torch.multinomial(
         (logits / 0.7).softmax(-1), 1, generator=generator)[:, 0])
     assert torch.equal(written(model, prompt(3, 2), 3 * BLOCK, temperature=0.7,
@@ -110,7 +114,7 @@ def frequencies(**how):
 
 
 def chances(allowed, temperature=1.0):
-    """The probabilities by definition: e^(logit / temperature) over their sum, of the tokens that are allowed."""
+    """The probabilities by definition: e^(logit / temperature) over their sum, for the tokens allowed."""
     weights = [math.exp(logit / temperature) * (i in allowed) for i, logit in enumerate(LOGITS.tolist())]
     return torch.tensor(weights) / sum(weights)
 
@@ -145,7 +149,7 @@ def test_top_p_draws_among_the_fewest_whose_chances_reach_p(p):
     assert_drawn_as(frequencies(top_p=p), chances(allowed))
 
 
-@pytest.mark.parametrize('how', [{}, {'temperature': 0}, {'top_k': 7}, {'top_p': 0.999}, {'temperature': 50.0}])
+@pytest.mark.parametrize('how', [{}, {'temperature': 0}, {'top_k': 7}, {'top_p': 0.999}, {'temperature': 50}])
 def test_padding_of_the_vocabulary_is_never_drawn(how):
     found = frequencies(n_vocab=3, **how) # 3.0, the largest, is beyond
     assert found[:3].sum() == 1
@@ -188,7 +192,7 @@ def test_G5_no_text_holds_the_separator_or_what_follows_it():
 
 @pytest.mark.parametrize('seed', range(8))
 def test_the_pieces_that_are_streamed_add_up_to_the_first_text(seed):
-    tokenizer = train_bpe(['né — ☃ 好'] * 3, n_vocab=260) # nearly single bytes, so characters are cut into tokens
+    tokenizer = train_bpe(['né — ☃ 好'] * 3, n_vocab=260) # nearly single bytes, so characters are cut
     model, pieces = random_model(tokenizer.n_vocab, seed=seed), []
     with torch.no_grad(): # much of what such a model writes is no text, and some is
         model.lm_head.weight[list('né — ☃ 好'.encode())] *= 3
@@ -202,11 +206,10 @@ def test_a_character_of_several_tokens_is_streamed_whole():
     model = GPT(GPTConfig(vocab_size=257, block_size=16, n_layer=1, n_head=1, n_embd=64)).eval()
     snow = list('☃'.encode()) # three tokens
     with torch.no_grad(): # each token names the next: after a byte of the snowman comes the one after it
-        table = torch.nn.functional.one_hot(torch.tensor(snow + [tokenizer.eot]), 257).float()
-        assert table.shape == (4, 257)
         model.transformer.wte.weight.zero_()
         model.lm_head.weight.zero_()
-        for i, (token, follower) in enumerate(zip([tokenizer.eot, *snow], [*snow, tokenizer.eot], strict=True)):
+        row = [tokenizer.eot, *snow, tokenizer.eot]
+        for i, (token, follower) in enumerate(pairwise(row)):
             model.transformer.wte.weight[token, i] = 1
             model.lm_head.weight[follower, i] = 1
     texts = generate_texts(model, tokenizer, '', 1, 10, temperature=0, on_piece=pieces.append)

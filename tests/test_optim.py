@@ -18,7 +18,8 @@ def random(*shape, seed=0):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 def test_the_update_of_muon_is_near_orthogonal(rows, columns, dtype):
     left, _, right = torch.linalg.svd(random(3, rows, columns), full_matrices=False)
-    gradient = left * torch.logspace(0, -2, min(rows, columns)) @ right # some directions 100 times as strong as others
+    strengths = torch.logspace(0, -2, min(rows, columns)) # of its directions
+    gradient = left * strengths @ right
     for scale in (1e-4, 1.0, 1e4):
         update = orthogonalize((scale * gradient).to(dtype))
         assert update.shape == (3, rows, columns) and update.dtype == dtype
@@ -41,7 +42,8 @@ def muon_by_hand(weight, gradients, lr, momentum, weight_decay):
         average = momentum * average + (1 - momentum) * gradient
         ahead = momentum * average + (1 - momentum) * gradient
         weight = weight - lr * weight_decay * weight
-        weight = weight - lr * math.sqrt(max(1, weight.size(0) / weight.size(1))) * orthogonalize(ahead[None])[0]
+        size = math.sqrt(max(1, weight.size(0) / weight.size(1)))
+        weight = weight - lr * size * orthogonalize(ahead[None])[0]
     return weight
 
 
@@ -81,7 +83,8 @@ def test_muon_has_the_matrices_in_the_blocks_and_adamw_the_rest():
     model = GPT(GPTConfig(**SHAPE))
     muon, adamw = make_optimizers(model, 'muon', 1e-3, 0.02, 0.1, (0.8, 0.9), torch.float32)
     names = {id(p): name for name, p in model.named_parameters()}
-    assert {names[id(p)].split('.')[-2] for p in all_groups([muon])[0]['params']} == {'c_attn', 'c_proj', 'c_fc'}
+    in_muon = {names[id(p)].split('.')[-2] for group in all_groups([muon]) for p in group['params']}
+    assert in_muon == {'c_attn', 'c_proj', 'c_fc'}
     assert isinstance(adamw, torch.optim.AdamW)
     assert [group['peak_lr'] for group in all_groups([muon, adamw])] == [0.02, 1e-3]
     assert all_groups([adamw])[0]['betas'] == (0.8, 0.9)
@@ -100,9 +103,10 @@ def optimizers_after_one_update(kind, **settings):
 
 
 @pytest.mark.parametrize('kind', ['muon', 'adamw'])
-def test_A8_a_resumed_optimizer_remembers_its_averages_but_takes_rates_decay_and_betas_from_the_settings(kind):
+def test_A8_a_resumed_optimizer_keeps_its_memory_and_takes_rates_decay_and_betas_from_the_settings(kind):
     old = optimizers_after_one_update(kind)
-    new = optimizers_after_one_update(kind, learning_rate=0.5, muon_learning_rate=0.25, weight_decay=0.75, betas=(0.5, 0.6))
+    new = optimizers_after_one_update(kind, learning_rate=0.5, muon_learning_rate=0.25, weight_decay=0.75,
+                                      betas=(0.5, 0.6))
     for each in new:
         each.state.clear()
     restore(new, [each.state_dict() for each in old])
@@ -116,8 +120,9 @@ def test_A8_a_resumed_optimizer_remembers_its_averages_but_takes_rates_decay_and
 
 
 def test_the_memory_of_another_kind_of_optimizer_is_refused_in_one_line():
+    states = [each.state_dict() for each in optimizers_after_one_update('adamw')]
     with pytest.raises(SystemExit, match='another --optimizer') as error:
-        restore(optimizers_after_one_update('muon'), [e.state_dict() for e in optimizers_after_one_update('adamw')])
+        restore(optimizers_after_one_update('muon'), states)
     assert '\n' not in str(error.value)
 
 
