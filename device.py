@@ -1,7 +1,7 @@
 """
 Which machine this is: the device, the dtype that is fast on it, whether compiling pays, and the other processes.
 
-    python train.py config/train_tinystories.py --max_iters=0    # prints what was chosen here, and why
+    python train.py config/train_tinystories.py --eval_only    # prints what was chosen here, and why
 """
 import gc
 import os

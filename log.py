@@ -13,7 +13,7 @@ class Log:
 
     def __init__(self, path, iter_num, evaluated, wandb_run=None):
         self.path, self.wandb_run = path, wandb_run
-        kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num) and iter_num]
+        kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num)]
         with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
             f.writelines(json.dumps(record) + '\n' for record in kept)
         os.replace(f'{path}.tmp', path)
