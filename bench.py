@@ -92,12 +92,12 @@ def time_training(model, compiled, optimizers, batches, autocast, scaler, counts
         p.grad = torch.zeros_like(p)
     only_optimizers()
     alone = median(1e3 * seconds_of(only_optimizers, device) for _ in range(counts[1]))
-    return {'first_step_s': first, 'step_ms': median(times), 'step_ms_min': min(times), 'step_ms_max': max(times),
-            'optimizer_ms': alone}
+    return {'first_step_s': first, 'step_ms': median(times), 'step_ms_min': min(times),
+            'step_ms_max': max(times), 'optimizer_ms': alone}
 
 
 def time_decoding(model, n_tokens, device):
-    """Median milliseconds from one new token to the next, batch 1, with the cache, after a prompt of 8 tokens."""
+    """Median milliseconds from one new token to the next, batch 1, with the cache, after a prompt of 8."""
     model.eval()
     idx = torch.zeros(1, min(8, model.config.block_size), dtype=torch.int64, device=device)
     times, began = [], None
@@ -115,17 +115,19 @@ def main():
     compiling, _ = choose_compile(compile, wanted)
     wrong = [f'{name} must be at least 1' for name in ('batch_size', 'gradient_accumulation_steps', 'steps')
              if config.settings[name] < 1]
-    wrong += [f'{name} must not be negative' for name in ('warmup_steps', 'new_tokens') if config.settings[name] < 0]
+    wrong += [f'{name} must not be negative' for name in ('warmup_steps', 'new_tokens')
+              if config.settings[name] < 0]
     if optimizer not in ('auto', 'muon', 'adamw'):
         wrong.append(f'optimizer must be auto, muon or adamw, got {optimizer!r}')
     if wrong:
         raise SystemExit('bench.py: ' + '; '.join(wrong))
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(arch=arch, vocab_size=vocab_size, block_size=block_size, n_layer=n_layer, n_head=n_head,
-                          n_kv_head=n_kv_head, n_embd=n_embd)).to(wanted)
-    name = torch.cuda.get_device_name(wanted) if wanted.startswith('cuda') else f'{torch.get_num_threads()} threads'
-    print(f'{arch} {model.n_params() / 1e6:.2f}M parameters | {wanted} ({name}) | torch {torch.__version__} | {used_dtype} | '
-          f'{"compiled" if compiling else "eager"}')
+    model = GPT(GPTConfig(arch=arch, vocab_size=vocab_size, block_size=block_size, n_layer=n_layer,
+                          n_head=n_head, n_kv_head=n_kv_head, n_embd=n_embd)).to(wanted)
+    name = torch.cuda.get_device_name(wanted) if wanted.startswith('cuda') \
+        else f'{torch.get_num_threads()} threads'
+    print(f'{arch} {model.n_params() / 1e6:.2f}M parameters | {wanted} ({name}) | '
+          f'torch {torch.__version__} | {used_dtype} | {"compiled" if compiling else "eager"}')
 
     kind = {'modern': 'muon', 'gpt2': 'adamw'}[arch] if optimizer == 'auto' else optimizer
     optimizers = make_optimizers(model, kind, 1e-3, 0.02, 0.1, (0.9, 0.95),
@@ -138,22 +140,26 @@ def main():
     tokens_per_second = 1e3 * idx[:, 1:].numel() * gradient_accumulation_steps / figures['step_ms']
     achieved = tokens_per_second * model.flops_per_token()
     peak = peak_tflops * 1e12 or peak_flops(wanted, used_dtype)
-    figures |= {'tokens_per_second': tokens_per_second, 'tflops': achieved / 1e12, 'mfu': achieved / peak if peak else None,
-                'peak_memory_bytes': peak_memory(wanted), 'decode_ms': time_decoding(model, new_tokens, wanted) if new_tokens else None}
+    figures |= {'tokens_per_second': tokens_per_second, 'tflops': achieved / 1e12,
+                'mfu': achieved / peak if peak else None, 'peak_memory_bytes': peak_memory(wanted),
+                'decode_ms': time_decoding(model, new_tokens, wanted) if new_tokens else None}
 
     rows = [('train: one update', f'{figures["step_ms"]:.1f} ms',
              f'median of {steps}, {figures["step_ms_min"]:.1f} to {figures["step_ms_max"]:.1f}'),
             ('train: the optimizers in it', f'{figures["optimizer_ms"]:.1f} ms', kind),
-            ('train: first update', f'{figures["first_step_s"]:.2f} s', 'with compiling' if compiling else 'eager'),
+            ('train: first update', f'{figures["first_step_s"]:.2f} s',
+             'with compiling' if compiling else 'eager'),
             ('train: speed', f'{tokens_per_second:,.0f} tok/s', f'{figures["tflops"]:.3f} TFLOP/s'),
-            ('train: mfu', f'{figures["mfu"]:.1%}' if peak else 'n/a', 'share of the peak' if peak else 'set --peak_tflops'),
+            ('train: mfu', f'{figures["mfu"]:.1%}' if peak else 'n/a',
+             'share of the peak' if peak else 'set --peak_tflops'),
             ('peak memory', f'{figures["peak_memory_bytes"] / 2**20:,.0f} MiB', '')]
     if new_tokens:
-        rows.append(('decode: one token', f'{figures["decode_ms"]:.2f} ms', f'{1e3 / figures["decode_ms"]:,.0f} tok/s, batch 1'))
+        rows.append(('decode: one token', f'{figures["decode_ms"]:.2f} ms',
+                     f'{1e3 / figures["decode_ms"]:,.0f} tok/s, batch 1'))
     for what, figure, remark in rows:
         print(f'{what:28} {figure:>16}   {remark}')
-    card = {'device': wanted, 'device_name': name, 'torch': torch.__version__, 'dtype': used_dtype, 'compiled': compiling,
-            'n_params': model.n_params()}
+    card = {'device': wanted, 'device_name': name, 'torch': torch.__version__, 'dtype': used_dtype,
+            'compiled': compiling, 'n_params': model.n_params()}
     print(json.dumps(config.settings | card | figures))
 
 

@@ -1,5 +1,5 @@
 """
-Which machine this is: the device, the dtype that is fast on it, whether compiling pays, and the other processes.
+Which machine this is: the device, the dtype that is fast on it, whether compiling pays, the other processes.
 
     python train.py config/train_tinystories.py --eval_only    # prints what was chosen here, and why
 """
@@ -86,8 +86,8 @@ def peak_flops(device, dtype):
     if not device.startswith('cuda') or dtype == 'float32':
         return 0.0
     name = torch.cuda.get_device_name(device)
-    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100': 989, 'A100': 312, 'L40S': 362, 'L4': 121, 'A10G': 70,
-            'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71, 'V100': 125, 'T4': 65}
+    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100': 989, 'A100': 312, 'L40S': 362, 'L4': 121,
+            'A10G': 70, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71, 'V100': 125, 'T4': 65}
     return next((1e12 * value for key, value in tera.items() if key in name), 0.0)
 
 
@@ -99,21 +99,23 @@ def start_processes(wanted_device, wanted_backend):
     kind = wanted_device.partition(':')[0]
     if kind == 'cuda':
         if local_rank >= torch.cuda.device_count():
-            raise SystemExit(f'torchrun: process {local_rank} has no GPU, there are {torch.cuda.device_count()}; '
-                             'lower --nproc_per_node or use --device=cpu')
+            raise SystemExit(f'torchrun: process {local_rank} has no GPU, there are '
+                             f'{torch.cuda.device_count()}; lower --nproc_per_node or use --device=cpu')
         wanted_device = f'cuda:{local_rank}'
         torch.cuda.set_device(wanted_device)
     if wanted_backend not in ('auto', 'nccl', 'gloo'):
         raise SystemExit(f'backend: expected auto, nccl or gloo, got {wanted_backend!r}')
-    os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1') # torch for Windows comes without it
-    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if wanted_backend == 'auto' else wanted_backend)
+    # torch for Windows comes without libuv
+    os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')
+    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if wanted_backend == 'auto'
+                            else wanted_backend)
     return rank, world_size, wanted_device
 
 
 def stop_processes():
     """Leave the other processes; called when all that used them has returned."""
     if dist.is_initialized():
-        # a group's threads end with the last reference to it; those that outlive Python end this process with an error
+        # a group's threads end with the last reference to it; any that outlive Python end this with an error
         gc.collect()
         dist.destroy_process_group()
 

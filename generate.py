@@ -15,12 +15,14 @@ from model import KVCache
 def generate(model, idx, max_new_tokens, temperature=1.0, top_k=0, top_p=1.0, stop_token=None, n_vocab=0,
              generator=None):
     """
-    Write on from idx, int64 (B, T), T >= 1: yields the next token of each sequence, int64 (B,), up to max_new_tokens times.
+    Write on from idx: yields the next token of each sequence, int64 (B,), up to max_new_tokens times.
 
+    idx: int64 (B, T), T >= 1
     temperature, top_k, top_p, n_vocab: see pick_token
     stop_token: a sequence that has written it goes on yielding it; when all have, nothing more is yielded
     generator: torch.Generator on the device of idx; the same seed writes the same text
-    A context that outgrows block_size goes on with its last half, read once more; the model must be in eval mode.
+    A context that outgrows block_size goes on with its last half, read once more. The model must be in eval
+    mode.
     """
     block_size, cache = model.config.block_size, None
     done = torch.zeros(idx.size(0), dtype=torch.bool, device=idx.device)
@@ -49,7 +51,8 @@ def pick_token(logits, temperature=1.0, top_k=0, top_p=1.0, n_vocab=0, generator
 
     temperature: 0 takes the likeliest; below 1 prefers likely tokens, above 1 evens the odds
     top_k: only the k likeliest may be drawn; 0: all
-    top_p: only the fewest likeliest whose probabilities reach top_p together (Holtzman et al. 2019, arXiv 1904.09751); 1: all
+    top_p: only the fewest likeliest whose probabilities reach top_p together (Holtzman et al. 2019, arXiv
+        1904.09751); 1: all
     n_vocab: ids from here on are padding of the table and are never drawn; 0: there is none
     """
     if n_vocab:
@@ -68,8 +71,8 @@ def pick_token(logits, temperature=1.0, top_k=0, top_p=1.0, n_vocab=0, generator
     return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
 
 
-def generate_texts(model, tokenizer, prompt, count, max_new_tokens, temperature=1.0, top_k=0, top_p=1.0, seed=0,
-                   device='cpu', on_piece=None):
+def generate_texts(model, tokenizer, prompt, count, max_new_tokens, temperature=1.0, top_k=0, top_p=1.0,
+                   seed=0, device='cpu', on_piece=None):
     """
     count continuations of a prompt, written in one batch: a list of strings, without the prompt.
 
@@ -78,8 +81,10 @@ def generate_texts(model, tokenizer, prompt, count, max_new_tokens, temperature=
     """
     idx = torch.tensor([prompt_ids(tokenizer, prompt)] * count, device=device)
     generator = torch.Generator(device).manual_seed(seed)
-    steps, decoder = [], codecs.getincrementaldecoder('utf-8')('replace') # a character may be cut by a token's end
-    for tokens in generate(model, idx, max_new_tokens, temperature, top_k, top_p, tokenizer.eot, tokenizer.n_vocab, generator):
+    # incremental, because a character may be cut by a token's end
+    steps, decoder = [], codecs.getincrementaldecoder('utf-8')('replace')
+    for tokens in generate(model, idx, max_new_tokens, temperature, top_k, top_p, tokenizer.eot,
+                           tokenizer.n_vocab, generator):
         steps.append(tokens)
         if on_piece and tokens[0] != tokenizer.eot:
             on_piece(decoder.decode(tokenizer.decode_bytes([tokens[0].item()])))
@@ -92,7 +97,8 @@ def generate_texts(model, tokenizer, prompt, count, max_new_tokens, temperature=
 
 
 def prompt_ids(tokenizer, prompt):
-    """A prompt as ids, never empty: a document separator first, as in training; without one, '' becomes a new line."""
+    """A prompt as ids, never empty: as in training, a separator first; without one, '' becomes a new line."""
     if tokenizer.eot is not None:
         return [tokenizer.eot] + tokenizer.encode(prompt)
-    return tokenizer.encode(prompt) or tokenizer.encode('\n' if '\n' in tokenizer.chars else tokenizer.chars[0])
+    return tokenizer.encode(prompt) or tokenizer.encode('\n' if '\n' in tokenizer.chars
+                                                        else tokenizer.chars[0])

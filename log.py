@@ -9,7 +9,7 @@ from datetime import timedelta
 
 
 class Log:
-    """log.jsonl, one object a line, and wandb when asked. A run that goes on keeps the lines up to where it goes on."""
+    """log.jsonl, one object a line, and wandb when asked. A resumed run keeps the lines up to its start."""
 
     def __init__(self, path, iter_num, evaluated, wandb_run=None):
         self.path, self.wandb_run = path, wandb_run
@@ -67,7 +67,8 @@ def draw_loss(log_path, picture_path):
         if points:
             axes.plot(*zip(*points, strict=True), label=f'{label} (last {points[-1][1]:.4f})',
                       marker='o' if key == 'val_loss' else None, linewidth=1.2)
-    axes.set(xlabel='iter', ylabel='loss (nats per token)', title=os.path.basename(os.path.dirname(picture_path)))
+    axes.set(xlabel='iter', ylabel='loss (nats per token)',
+             title=os.path.basename(os.path.dirname(picture_path)))
     axes.grid(alpha=0.3)
     if records: # else there is nothing to explain, and matplotlib warns
         axes.legend()
@@ -77,7 +78,7 @@ def draw_loss(log_path, picture_path):
 
 
 def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):
-    """One line about an update. record: as in log.jsonl; mfu: 0..1, or 0 when the device's peak is not known."""
+    """One line about an update. record: as in log.jsonl; mfu: 0..1, 0 when the device's peak is not known."""
     return (f'{count(record["iter"], last_iter)} | loss {record["loss"]:.4f} | lr {record["lr"]:.2e} | '
             f'norm {record["norm"]:.2f} | {record["dt"] * 1e3:6.1f} ms | {tokens_per_second:,.0f} tok/s | '
             f'mfu {f"{mfu:.1%}" if mfu else "n/a"} | epoch {record["epoch"]:.2f} | '
@@ -87,7 +88,8 @@ def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):
 def validation_line(record, last_iter, saved):
     """One line about an evaluation. record: as in log.jsonl; saved: paths of the files written."""
     bits = 'n/a' if record['bits_per_byte'] is None else f'{record["bits_per_byte"]:.4f}'
-    return (f'{count(record["iter"], last_iter)} | val {record["val_loss"]:.4f}{" (best)" if record["best"] else ""} '
+    return (f'{count(record["iter"], last_iter)} | '
+            f'val {record["val_loss"]:.4f}{" (best)" if record["best"] else ""} '
             f'ppl {record["perplexity"]:.2f} | {bits} bits per byte | saved {", ".join(saved)}')
 
 

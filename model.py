@@ -3,11 +3,13 @@ A GPT to read in one sitting: the network, its KV cache, and its file on disk.
 
     python sample.py --init_from=scratch    # builds one with random weights and shows its parts
 
-Two families share every line that they can. arch='gpt2' is GPT-2 (learned positions, LayerNorm, GELU) with parameter
-names and shapes that nanoGPT's checkpoints and OpenAI's weights fit. arch='modern' has the mathematics of Qwen3 (RoPE,
-RMSNorm, QK-norm, SwiGLU, grouped-query attention), so that its weights load elsewhere after renaming and splitting.
+Two families share every line that they can. arch='gpt2' is GPT-2 (learned positions, LayerNorm, GELU) with
+parameter names and shapes that nanoGPT's checkpoints and OpenAI's weights fit. arch='modern' has the
+mathematics of Qwen3 (RoPE, RMSNorm, QK-norm, SwiGLU, grouped-query attention), so that its weights load
+elsewhere after renaming and splitting.
 
-Shapes in comments: B sequences, T tokens in each, C = n_embd, H query heads, G key/value heads, D = head_dim, V vocabulary.
+Shapes in comments: B sequences, T tokens in each, C = n_embd, H query heads, G key/value heads, D = head_dim,
+V vocabulary.
 """
 import math
 import os
@@ -31,7 +33,7 @@ class GPTConfig:
     bias: bool = False # gpt2 only: biases in linear layers and norms
     activation: str = 'gelu' # gpt2 only: 'gelu' (exact, as nanoGPT) or 'gelu_tanh' (as OpenAI's weights want)
     tie_weights: bool = False # modern only: the head is the embedding table; gpt2 always does that
-    rope_theta: float = 10000.0 # modern only: the slowest pair of coordinates turns once in 2 pi * theta tokens
+    rope_theta: float = 10000.0 # modern only: the slowest pair of coordinates turns once in 2 pi theta tokens
 
     @property
     def head_dim(self):
@@ -48,7 +50,8 @@ class GPTConfig:
     def problems(self):
         """What cannot be built, as a list of sentences; empty when all is well."""
         found = [f'{name} must be at least 1, got {getattr(self, name)}'
-                 for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd') if getattr(self, name) < 1]
+                 for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd')
+                 if getattr(self, name) < 1]
         if self.arch not in ('modern', 'gpt2'):
             found.append(f"arch must be 'modern' or 'gpt2', got {self.arch!r}")
         if self.activation not in ('gelu', 'gelu_tanh'):
@@ -58,7 +61,8 @@ class GPTConfig:
         if found:
             return found # what follows divides by these
         if self.n_embd % self.n_head:
-            widths = (self.n_embd // self.n_head * self.n_head, (self.n_embd // self.n_head + 1) * self.n_head)
+            widths = (self.n_embd // self.n_head * self.n_head,
+                      (self.n_embd // self.n_head + 1) * self.n_head)
             found.append(f'n_embd must be a multiple of n_head = {self.n_head}, got {self.n_embd}; '
                          f'nearest: {" or ".join(str(w) for w in widths if w)}')
         elif self.arch == 'modern' and self.head_dim % 2:
@@ -66,12 +70,13 @@ class GPTConfig:
         if self.n_kv_head < 0 or self.n_head % self.kv_heads:
             found.append(f'n_head must be a multiple of n_kv_head, got {self.n_head} and {self.n_kv_head}')
         if self.arch == 'gpt2' and self.kv_heads != self.n_head:
-            found.append(f"arch='gpt2' has one key/value head for each head, got n_kv_head = {self.n_kv_head}")
+            found.append("arch='gpt2' has one key/value head for each head, "
+                         f'got n_kv_head = {self.n_kv_head}')
         return found
 
 
 class LayerNorm(nn.Module):
-    """Zero mean, unit variance, then a learned scale and, if asked for, shift (Ba et al. 2016, arXiv 1607.06450)."""
+    """Zero mean, unit variance, then a learned scale and perhaps shift (Ba et al. 2016, arXiv 1607.06450)."""
 
     def __init__(self, n_embd, bias):
         super().__init__()
@@ -95,10 +100,10 @@ class RMSNorm(nn.Module):
 
 def rotation(positions, head_dim, theta):
     """
-    Cosines and sines by which RoPE turns queries and keys, each float32 (T, D/2) (Su et al. 2021, arXiv 2104.09864).
+    Cosines and sines by which RoPE turns queries and keys, each float32 (T, D/2).
 
-    positions: int64 (T,). Computed anew in every forward: it costs little, and a stored table would be rounded with
-    the weights when a model is cast to bfloat16.
+    positions: int64 (T,). Su et al. 2021, arXiv 2104.09864. Computed anew in every forward: it costs little,
+    and a stored table would be rounded with the weights when a model is cast to bfloat16.
     """
     pair = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
     angle = positions[:, None] * theta ** (-pair / head_dim)
@@ -106,7 +111,7 @@ def rotation(positions, head_dim, theta):
 
 
 def rotate(x, cos, sin):
-    """x (B, H, T, D), coordinate i and i + D/2 turned as a pair by the angle of its position; keeps shape and dtype."""
+    """x (B, H, T, D), coordinates i and i + D/2 turned as a pair by their position; keeps shape and dtype."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).type_as(x)
 
@@ -116,14 +121,15 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config, layer):
         super().__init__()
-        self.layer, self.n_head, self.kv_heads, self.head_dim = layer, config.n_head, config.kv_heads, config.head_dim
-        self.dropout = config.dropout
+        self.layer, self.dropout = layer, config.dropout
+        self.n_head, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_dim
         bias = config.bias and config.arch == 'gpt2'
         # queries, keys and values in one matrix, in this order of rows: H, G and G heads of D
-        self.c_attn = nn.Linear(config.n_embd, (config.n_head + 2 * config.kv_heads) * config.head_dim, bias=bias)
+        self.c_attn = nn.Linear(config.n_embd, (config.n_head + 2 * config.kv_heads) * config.head_dim,
+                                bias=bias)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=bias)
         self.resid_dropout = nn.Dropout(config.dropout)
-        if config.arch == 'modern': # QK-norm keeps attention logits bounded (Henry et al. 2020, arXiv 2010.04245)
+        if config.arch == 'modern': # QK-norm keeps the logits bounded (Henry et al. 2020, arXiv 2010.04245)
             self.q_norm, self.k_norm = RMSNorm(config.head_dim), RMSNorm(config.head_dim)
 
     def forward(self, x, turn=None, cache=None):
@@ -143,7 +149,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class MLP(nn.Module):
-    """What a token does with what it has gathered: GELU of 4 C units (gpt2) or SwiGLU (modern, arXiv 2002.05202)."""
+    """What a token does with what it got: GELU of 4 C units (gpt2), SwiGLU (modern; arXiv 2002.05202)."""
 
     def __init__(self, config):
         super().__init__()
@@ -151,7 +157,8 @@ class MLP(nn.Module):
         bias = config.bias and not self.gated
         # a gate makes a third matrix, so 8/3 C units instead of 4 C keep the parameters the same
         units = max(64, round(config.n_embd * 8 / 3 / 64) * 64) if self.gated else 4 * config.n_embd
-        self.c_fc = nn.Linear(config.n_embd, 2 * units if self.gated else units, bias=bias) # rows: gate, then up
+        # rows: gate, then up
+        self.c_fc = nn.Linear(config.n_embd, 2 * units if self.gated else units, bias=bias)
         self.c_proj = nn.Linear(units, config.n_embd, bias=bias)
         self.approximate = 'tanh' if config.activation == 'gelu_tanh' else 'none'
         self.dropout = nn.Dropout(config.dropout)
@@ -187,10 +194,11 @@ class Block(nn.Module):
 
 class KVCache:
     """
-    Keys and values of the tokens read so far, so that the next token is one column of work instead of all of them.
+    Keys and values of the tokens read so far, so that the next token is one column of work, not all of them.
 
-    keys, values: (n_layer, B, G, size, D), made once; length: int64 (1,), how many of the size places are filled.
-    length is a tensor because a compiled model would otherwise be compiled again for every token.
+    keys, values: (n_layer, B, G, size, D), made once
+    length: int64 (1,), how many of the size places are filled; a tensor because a compiled model would
+        otherwise be compiled again for every token
     """
 
     def __init__(self, model, batch_size, size):
@@ -201,7 +209,11 @@ class KVCache:
         self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
 
     def append(self, layer, k, v):
-        """Store k, v (B, G, T, D) of new tokens; returns all keys, all values, and who may look at whom, bool (T, size)."""
+        """
+        Store k, v (B, G, T, D) of new tokens.
+
+        returns all keys, all values, and who may look at whom, bool (T, size)
+        """
         places = self.length + torch.arange(k.size(2), device=k.device)
         self.keys[layer].index_copy_(2, places, k)
         self.values[layer].index_copy_(2, places, v)
@@ -212,7 +224,11 @@ class KVCache:
 class GPT(nn.Module):
 
     def __init__(self, config):
-        """Raises SystemExit with everything that is wrong with config. Weights are drawn from torch's global generator."""
+        """
+        Weights are drawn from torch's global generator.
+
+        Raises SystemExit with everything that is wrong with config.
+        """
         super().__init__()
         if config.problems():
             raise SystemExit('model: ' + '; '.join(config.problems()))
@@ -231,7 +247,11 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def init_weights(self):
-        """gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3). modern: see below."""
+        """
+        gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3).
+
+        modern: see below
+        """
         modern = self.config.arch == 'modern'
         for name, p in self.named_parameters():
             if p.dim() < 2:
@@ -278,7 +298,7 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.float().view(-1, logits.size(-1)), targets.reshape(-1), ignore_index=-1)
 
     def parameter_groups(self):
-        """{kind: {name: parameter}} with kinds matrix, embedding, head and vector; train.py gives each its optimizer."""
+        """{kind: {name: parameter}}, kinds matrix, embedding, head, vector, which optim.py treats apart."""
         groups = {'matrix': {}, 'embedding': {}, 'head': {}, 'vector': {}}
         for name, p in self.named_parameters(): # names a tied table once, as transformer.wte
             if p.dim() < 2:
@@ -293,7 +313,7 @@ class GPT(nn.Module):
         return groups
 
     def stacked_rows(self, name):
-        """How many rows each of the matrices has that are stacked in a parameter, for what treats them one by one."""
+        """Row counts of the matrices that are stacked in a parameter, for what treats them one by one."""
         c, rows = self.config, self.get_parameter(name).size(0)
         if name.endswith('c_attn.weight'): # queries, keys, values
             return [c.n_head * c.head_dim, c.kv_heads * c.head_dim, c.kv_heads * c.head_dim]
@@ -309,9 +329,9 @@ class GPT(nn.Module):
         """
         Floating-point operations that training spends on one token: 6 N + 12 L C T.
 
-        N: weights that multiply (the embedding is looked up, the head multiplies), two operations forward and four
-        backward each; the second term is attention's, over the whole square. Chowdhery et al. 2022, arXiv 2204.02311,
-        appendix B.
+        N: weights that multiply (the embedding is looked up, the head multiplies), two operations forward and
+        four backward each; the second term is attention's, over the whole square. Chowdhery et al. 2022,
+        arXiv 2204.02311, appendix B.
         """
         c = self.config
         weights = sum(p.numel() for p in self.parameter_groups()['matrix'].values()) + c.vocab_size * c.n_embd
@@ -322,7 +342,7 @@ class GPT(nn.Module):
 
 def save(checkpoint, path):
     """
-    Write a dict of tensors and plain Python to path so that path always holds either the old file or the new one, whole.
+    Write a dict of tensors and plain Python to path, which at any time holds the old file or the new, whole.
 
     SystemExit when the disk is full or read-only; the old file is then untouched.
     """
@@ -331,13 +351,14 @@ def save(checkpoint, path):
         with open(temporary, 'wb') as f:
             torch.save(checkpoint, f)
             f.flush()
-            os.fsync(f.fileno()) # on the disk before the name points at it, or a power cut leaves an empty file
+            os.fsync(f.fileno()) # on the disk before the name points at it: else a power cut empties it
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error: # torch wraps a full disk in a RuntimeError
         if os.path.exists(temporary):
             os.remove(temporary)
         reason = str(error.__context__ or error).splitlines()[0]
-        raise SystemExit(f'{path}: could not be written ({reason}); what it held before is still there, whole') from None
+        raise SystemExit(f'{path}: could not be written ({reason}); '
+                         'what it held before is still there, whole') from None
     if os.name == 'posix': # the new name itself must reach the disk, too
         folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
         os.fsync(folder)
@@ -346,7 +367,7 @@ def save(checkpoint, path):
 
 def read_checkpoint(path):
     """
-    The dict that save wrote, on the CPU; nothing in the file is executed. nanoGPT's checkpoints are read, too.
+    The dict that save wrote, on the CPU; nothing in the file is executed. Reads nanoGPT's checkpoints, too.
 
     Raises SystemExit when path is missing, broken, or not a checkpoint.
     """
@@ -374,7 +395,9 @@ def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
     """
     The GPT of a checkpoint, on the CPU, with its weights.
 
-    path: what error messages call it; dropout: for training on; block_size: a shorter context than it was made for; 0: all
+    path: what error messages call it
+    dropout: for training on
+    block_size: a shorter context than it was made for; 0: all
     """
     try:
         config = GPTConfig(**checkpoint['model_config'] | {'dropout': dropout})
@@ -391,18 +414,21 @@ def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
     except RuntimeError as error:
         raise SystemExit(f'{path}: its weights have other shapes than its model_config says '
                          f'({str(error).splitlines()[-1].strip()})') from None
-    unknown = [name for name in unknown if not name.endswith('.attn.bias')] # causal masks of old nanoGPT checkpoints
+    # causal masks of old nanoGPT checkpoints
+    unknown = [name for name in unknown if not name.endswith('.attn.bias')]
     if missing or unknown:
-        raise SystemExit(f'{path}: its weights do not fit its model_config: missing {missing[:3]}, unknown {unknown[:3]}')
+        raise SystemExit(f'{path}: its weights do not fit its model_config: '
+                         f'missing {missing[:3]}, unknown {unknown[:3]}')
     return model
 
 
 def from_gpt2(name):
-    """OpenAI's weights ('gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl') as a checkpoint, fetched by transformers."""
+    """OpenAI's weights as a checkpoint, fetched by transformers: gpt2, gpt2-medium, gpt2-large or gpt2-xl."""
     try:
         from transformers import GPT2LMHeadModel
     except ImportError:
-        raise SystemExit(f'init_from={name} needs the transformers package; pip install transformers') from None
+        raise SystemExit(f'init_from={name} needs the transformers package; '
+                         'pip install transformers') from None
     try:
         return from_transformers(GPT2LMHeadModel.from_pretrained(name))
     except OSError as error:

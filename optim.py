@@ -10,10 +10,10 @@ import torch
 
 def orthogonalize(matrices, steps=5):
     """
-    The nearest matrices whose singular values are all about 1 (0.7 to 1.2), by a quintic Newton-Schulz iteration.
+    The nearest matrices whose singular values are all about 1 (0.7 to 1.2), by quintic Newton-Schulz steps.
 
-    matrices: (N, rows, columns), each done by itself; returns the same shape and dtype. Muon: Jordan et al. 2024,
-    https://kellerjordan.github.io/posts/muon/, with its coefficients.
+    matrices: (N, rows, columns), each done by itself; returns the same shape and dtype. Muon: Jordan et al.
+    2024, https://kellerjordan.github.io/posts/muon/, with its coefficients.
     """
     tall = matrices.size(1) > matrices.size(2)
     x = matrices.mT if tall else matrices # the products below are as small as the shorter side
@@ -27,9 +27,9 @@ def orthogonalize(matrices, steps=5):
 
 class Muon(torch.optim.Optimizer):
     """
-    Momentum whose update turns every direction of a matrix by the same amount: see orthogonalize for the source.
+    Momentum whose update turns every direction of a matrix by the same amount; the source: see orthogonalize.
 
-    blocks: for each parameter the row counts of the matrices stacked in it (queries, keys and values are three)
+    blocks: for each parameter the row counts of the matrices stacked in it (three for queries, keys, values)
     ns_dtype: bfloat16 is enough and fast; float32 where runs must agree to rounding
     """
 
@@ -71,7 +71,8 @@ def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay
     optimizers = []
     if kind == 'muon':
         blocks = [model.stacked_rows(name) for name in model.parameter_groups()['matrix']]
-        optimizers.append(Muon(groups['matrix'], blocks, muon_learning_rate, weight_decay=weight_decay, ns_dtype=ns_dtype))
+        optimizers.append(Muon(groups['matrix'], blocks, muon_learning_rate, weight_decay=weight_decay,
+                               ns_dtype=ns_dtype))
         rest = [{'params': tables + groups['vector'], 'weight_decay': 0.0}]
     else:
         rest = [{'params': groups['matrix'] + tables, 'weight_decay': weight_decay},
@@ -87,10 +88,10 @@ def all_groups(optimizers):
 
 
 def restore(optimizers, states):
-    """Load the memory of a checkpoint's optimizers; rates, decay and betas stay as the settings now have them."""
+    """Load the memory of a checkpoint's optimizers; rates, decay and betas stay as they are set now."""
     if len(states) != len(optimizers):
-        raise SystemExit('resume: the checkpoint was trained with another --optimizer; use the same, or start from its '
-                         'weights with --init_from=PATH')
+        raise SystemExit('resume: the checkpoint was trained with another --optimizer; use the same, or '
+                         'start from its weights with --init_from=PATH')
     for each, state in zip(optimizers, states, strict=True):
         wanted = [{k: v for k, v in group.items() if k != 'params'} for group in each.param_groups]
         each.load_state_dict(state)
@@ -98,7 +99,8 @@ def restore(optimizers, states):
             group.update(values)
 
 
-def lr_share(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear', floor=0.0):
+def lr_share(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear',
+             floor=0.0):
     """
     The share of its highest learning rate that each group gets at update iter_num (0 is the first), 0..1.
 

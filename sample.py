@@ -10,7 +10,7 @@ from configurator import configure
 # which model
 out_dir = 'out-tinystories' # the folder of a run; its best.pt is used, or ckpt.pt where there is no best yet
 checkpoint = '' # a checkpoint file instead; nanoGPT's are read, too
-init_from = 'checkpoint' # checkpoint, scratch (a small untrained model), gpt2, gpt2-medium, gpt2-large or gpt2-xl
+init_from = 'checkpoint' # checkpoint, scratch (an untrained model), gpt2, gpt2-medium, gpt2-large or gpt2-xl
 tokenizer = '' # meta.json or nanoGPT's meta.pkl of the data; only for a checkpoint that holds no tokenizer
 
 # what it writes
@@ -43,12 +43,15 @@ from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint
 
 def check(s):
     """SystemExit with all that is impossible in the settings s."""
-    wrong = [f'{name} must be at least 1, got {s[name]}' for name in ('num_samples', 'max_new_tokens') if s[name] < 1]
-    wrong += [f'{name} must not be negative, got {s[name]}' for name in ('temperature', 'top_k', 'seed') if s[name] < 0]
+    wrong = [f'{name} must be at least 1, got {s[name]}' for name in ('num_samples', 'max_new_tokens')
+             if s[name] < 1]
+    wrong += [f'{name} must not be negative, got {s[name]}' for name in ('temperature', 'top_k', 'seed')
+              if s[name] < 0]
     if not 0 < s['top_p'] <= 1:
         wrong.append(f"top_p must be above 0 and at most 1, got {s['top_p']}")
     if s['init_from'] not in ('checkpoint', 'scratch', 'gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'):
-        wrong.append(f"init_from must be checkpoint, scratch, gpt2, gpt2-medium, gpt2-large or gpt2-xl, got {s['init_from']!r}")
+        wrong.append('init_from must be checkpoint, scratch, gpt2, gpt2-medium, gpt2-large or gpt2-xl, '
+                     f"got {s['init_from']!r}")
     if s['dtype'] not in ('auto', 'float32', 'bfloat16', 'float16'):
         wrong.append(f"dtype must be auto, float32, bfloat16 or float16, got {s['dtype']!r}")
     if wrong:
@@ -64,18 +67,20 @@ def find_checkpoint(out_dir, checkpoint):
 
 
 def tokenizer_of(found, path, named):
-    """The tokenizer that a checkpoint holds; for one that holds none, the named file's, or GPT-2's where it fits."""
+    """The tokenizer that a checkpoint holds; if it holds none, the named file's, or GPT-2's if that fits."""
     if 'tokenizer' in found:
         return from_json(found['tokenizer'])
     rows = found['model_config']['vocab_size']
     if named:
         letters = load_tokenizer(named)
         if letters.n_vocab > rows:
-            raise SystemExit(f'tokenizer: {named} has {letters.n_vocab} tokens, {path} knows {rows}; name that of its data')
+            raise SystemExit(f'tokenizer: {named} has {letters.n_vocab} tokens, {path} knows {rows}; '
+                             'name that of its data')
         return letters
     if rows in (50257, 50304): # how nanoGPT pads GPT-2's
         return from_json({'kind': 'gpt2'})
-    raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: --tokenizer=FILE')
+    raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: '
+                     '--tokenizer=FILE')
 
 
 def load_tokenizer(path):
@@ -86,7 +91,8 @@ def load_tokenizer(path):
         with open(path, encoding='utf-8') as f:
             return from_json(json.load(f)['tokenizer'])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} ({type(error).__name__}: {error})') from None
+        raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} '
+                         f'({type(error).__name__}: {error})') from None
 
 
 def read_prompt(start):
@@ -104,7 +110,8 @@ def untrained_model(seed):
     """A small GPT with random weights and a tokenizer of printable characters."""
     letters = CharTokenizer('\n' + ''.join(chr(i) for i in range(32, 127)))
     torch.manual_seed(seed)
-    return GPT(GPTConfig(vocab_size=letters.n_vocab, block_size=256, n_layer=4, n_head=4, n_embd=128)), letters
+    model = GPT(GPTConfig(vocab_size=letters.n_vocab, block_size=256, n_layer=4, n_head=4, n_embd=128))
+    return model, letters
 
 
 def show_parts(model):
@@ -128,8 +135,9 @@ def main():
     if init_from == 'scratch':
         model, letters = untrained_model(seed)
         show_parts(model)
-        print('This model has learned nothing yet: its weights are random numbers, every character is about as likely as any '
-              'other, so what it writes is noise. Training changes the weights, not one line of this program.\n')
+        print('This model has learned nothing yet: its weights are random numbers, every character is about '
+              'as likely as any other, so what it writes is noise. Training changes the weights, not one '
+              'line of this program.\n')
     else:
         path = find_checkpoint(out_dir, checkpoint) if init_from == 'checkpoint' else init_from
         found = read_checkpoint(path) if init_from == 'checkpoint' else from_gpt2(init_from)
@@ -144,11 +152,11 @@ def main():
     prompt = read_prompt(start)
     room = model.config.block_size
     if len(prompt_ids(letters, prompt)) > room:
-        raise SystemExit(f'start: the prompt has {len(prompt_ids(letters, prompt))} tokens, the model reads {room} at once; '
-                         'shorten it')
+        raise SystemExit(f'start: the prompt has {len(prompt_ids(letters, prompt))} tokens, '
+                         f'the model reads {room} at once; shorten it')
     print(prompt, end='', flush=True)
-    texts = generate_texts(model, letters, prompt, num_samples, max_new_tokens, temperature, top_k, top_p, seed, rank_device,
-                           on_piece=lambda piece: print(piece, end='', flush=True))
+    texts = generate_texts(model, letters, prompt, num_samples, max_new_tokens, temperature, top_k, top_p,
+                           seed, rank_device, on_piece=lambda piece: print(piece, end='', flush=True))
     for text in texts[1:]: # the first was printed while it was written
         print(f'\n{"-" * 20}\n{prompt}{text}', end='')
     print()

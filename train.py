@@ -9,7 +9,8 @@ from configurator import configure
 
 # the run
 out_dir = '' # where everything goes; '': out-<name of the config> in the working directory
-init_from = 'scratch' # scratch, resume (goes on where out_dir stopped), gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a checkpoint file
+init_from = 'scratch' # scratch, resume (goes on where out_dir stopped), gpt2, gpt2-medium, gpt2-large,
+    # gpt2-xl, or a checkpoint file
 overwrite = False # start anew in an out_dir that already holds a run, which is then lost
 eval_only = False # print the validation loss and write nothing
 seed = 1337 # of the weights, the order of the data, dropout and samples
@@ -34,7 +35,7 @@ activation = 'gelu' # gelu (exact, as nanoGPT) or gelu_tanh (as OpenAI's weights
 tie_weights = False # one table for reading and naming tokens; modern only, gpt2 always does
 vocab_size = 0 # rows of that table; 0: what the tokenizer has; more is padding, for speed on a GPU
 
-# how long: the first limit that is reached ends the run; one on the command line puts those of config files aside
+# how long: the first limit reached ends the run; one on the command line puts those of config files aside
 max_iters = 0 # updates; 0: no limit, or 1000 where nothing else ends the run
 epochs = 0.0 # passes over the training text; 0: no limit
 max_minutes = 0.0 # of training, over all resumes; the learning rate then falls by the clock; 0: no limit
@@ -95,8 +96,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
 from data.tokenizer import from_json
-from device import (autocast_for, choose_compile, choose_device, choose_dtype, peak_flops, start_processes,
-                    stop_processes, sum_over_ranks)
+from device import (
+    autocast_for,
+    choose_compile,
+    choose_device,
+    choose_dtype,
+    peak_flops,
+    start_processes,
+    stop_processes,
+    sum_over_ranks,
+)
 from generate import generate_texts
 from log import Log, draw_loss, progress_line, start_wandb, validation_line
 from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint, save
@@ -112,7 +121,8 @@ SHAPE = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'voca
 def check(s):
     """SystemExit with all that is impossible in the settings s, before anything is read or made."""
     wrong = [f'{name} must be at least 1, got {s[name]}'
-             for name in ('batch_size', 'gradient_accumulation_steps', 'block_size', 'max_bad_steps') if s[name] < 1]
+             for name in ('batch_size', 'gradient_accumulation_steps', 'block_size', 'max_bad_steps')
+             if s[name] < 1]
     wrong += [f'{name} must not be negative, got {s[name]}' for name, value in s.items()
               if name != 'max_samples' and isinstance(value, (int, float)) and value < 0]
     wrong += [f'{name} must be below 1, got {s[name]}' for name in ('beta1', 'beta2') if s[name] >= 1]
@@ -123,7 +133,8 @@ def check(s):
     if not 0 < s['decay_fraction'] <= 1:
         wrong.append(f"decay_fraction must be above 0 and at most 1, got {s['decay_fraction']}")
     if s['lr_decay_iters'] and s['warmup_iters'] >= s['lr_decay_iters']:
-        wrong.append(f"warmup_iters must be less than lr_decay_iters = {s['lr_decay_iters']}, got {s['warmup_iters']}")
+        wrong.append(f"warmup_iters must be less than lr_decay_iters = {s['lr_decay_iters']}, "
+                     f"got {s['warmup_iters']}")
     if s['min_lr'] > s['learning_rate']:
         wrong.append(f"min_lr must not be above learning_rate = {s['learning_rate']}, got {s['min_lr']}")
     if wrong:
@@ -131,23 +142,24 @@ def check(s):
 
 
 def limits(s, typed):
-    """(max_iters, epochs, max_minutes) of the settings s, 0 where there is no limit; what was typed goes alone."""
+    """(max_iters, epochs, max_minutes) of the settings s, 0: no limit; what was typed goes alone."""
     names = ('max_iters', 'epochs', 'max_minutes')
     chosen = [name for name in names if s[name] and (name in typed or not typed.intersection(names))]
     return [s[name] if name in chosen else 0 for name in names] if chosen else [1000, 0, 0]
 
 
 def share_of_rank(accumulation, world_size):
-    """Micro-batches of one update for each process; SystemExit with the nearest totals that can be dealt evenly."""
+    """Micro-batches of one update for each process; SystemExit with the nearest totals that divide evenly."""
     if accumulation % world_size:
         below, above = accumulation // world_size * world_size, (accumulation // world_size + 1) * world_size
-        raise SystemExit(f'gradient_accumulation_steps: {accumulation} micro-batches cannot be dealt evenly to '
-                         f'{world_size} processes; nearest: {" or ".join(str(n) for n in (below, above) if n)}')
+        raise SystemExit(f'gradient_accumulation_steps: {accumulation} micro-batches cannot be dealt evenly '
+                         f'to {world_size} processes; '
+                         f'nearest: {" or ".join(str(n) for n in (below, above) if n)}')
     return accumulation // world_size
 
 
 def find_dataset(dataset, run_dir, own_text):
-    """(folder of the bins, prepare.py that makes them or None). own_text: the bins belong to this run alone."""
+    """(folder of the bins, prepare.py that makes them or None). own_text: the bins are of this run alone."""
     folder = dataset if os.path.isdir(dataset) and os.path.exists(os.path.join(dataset, 'train.bin')) else \
         os.path.join(HERE, 'data', dataset)
     script = os.path.join(HERE, 'data', dataset, 'prepare.py')
@@ -180,7 +192,8 @@ def shorten(block_size, meta, least=8):
     shortest = min(tokens, key=tokens.get)
     room = tokens[shortest] - 1 # the last token has none after it
     if room < min(least, block_size):
-        raise SystemExit(f'{shortest}.bin has {tokens[shortest]} tokens, need at least {least + 1}; use a longer text')
+        raise SystemExit(f'{shortest}.bin has {tokens[shortest]} tokens, need at least {least + 1}; '
+                         'use a longer text')
     return min(block_size, room)
 
 
@@ -196,7 +209,8 @@ def load_batch(tokens, starts, block_size, device):
 
 def dropout_seed(seed, iter_num, micro_step, rank):
     """A number for torch.manual_seed that depends on where we are and on nothing that came before."""
-    return int(np.random.SeedSequence([seed, iter_num, micro_step, rank]).generate_state(1, np.uint64)[0] >> 1)
+    state = np.random.SeedSequence([seed, iter_num, micro_step, rank]).generate_state(1, np.uint64)
+    return int(state[0] >> 1)
 
 
 def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0, seeds=None):
@@ -205,8 +219,8 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
 
     batches: list of (x, y), int64 (B, T) on the model's device
     seeds: one for each micro-batch, for its dropout; None: leave torch's generator alone
-    returns loss, norm (tensors on the device: mean loss in nats per token, length of the gradient) and whether the
-    update was made: it is not when either is not finite
+    returns loss, norm (tensors on the device: mean loss in nats per token, length of the gradient) and
+    whether the update was made: it is not when either is not finite
     """
     loss = 0.0
     for micro_step, (x, y) in enumerate(batches):
@@ -226,7 +240,7 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
     if dist.is_initialized():
         dist.all_reduce(loss, op=dist.ReduceOp.SUM)
         loss /= dist.get_world_size()
-    good = bool(torch.isfinite(loss + norm)) # waits for the device: a bad gradient must never reach the weights
+    good = bool(torch.isfinite(loss + norm)) # waits for the device: no bad gradient may reach the weights
     for each in optimizers:
         if good:
             each.step()
@@ -241,8 +255,8 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
     """
     Mean loss in nats per token over the windows that begin at starts: the same number every time.
 
-    Every batch has the same shape (the last is filled up with targets that do not count), so a compiled model is not
-    compiled again. The ranks share the batches.
+    Every batch has the same shape (the last is filled up with targets that do not count), so a compiled model
+    is not compiled again. The ranks share the batches.
     """
     was_training = model.training
     model.eval()
@@ -261,7 +275,7 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
 
 
 def note_signals():
-    """A list that receives the name of a SIGINT or SIGTERM, for the loop to see; a second one ends the process at once."""
+    """A list that receives the name of a SIGINT or SIGTERM, for the loop; a second one ends the process."""
     received = []
 
     def note(number, frame):
@@ -275,8 +289,10 @@ def note_signals():
 
 def resume_command():
     """What to type to go on with this run."""
-    old = [word for word in sys.argv[1:] if word != '--init_from=resume'] # the last value wins, so the rest may stay
-    start = 'torchrun ' + f"--standalone --nproc_per_node={os.environ['WORLD_SIZE']}" if 'RANK' in os.environ else 'python'
+    # the last value wins, so the rest may stay
+    old = [word for word in sys.argv[1:] if word != '--init_from=resume']
+    start = 'torchrun ' + f"--standalone --nproc_per_node={os.environ['WORLD_SIZE']}" \
+        if 'RANK' in os.environ else 'python'
     return f'{start} {shlex.join([sys.argv[0], *old])} --init_from=resume'
 
 
@@ -290,8 +306,8 @@ def find_weights(init_from, run_dir):
         return from_gpt2(init_from), init_from
     path = os.path.join(run_dir, 'ckpt.pt') if init_from == 'resume' else init_from
     if init_from != 'resume' and not os.path.exists(path):
-        raise SystemExit(f'init_from: expected scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl or the path of a '
-                         f'checkpoint, got {init_from!r}, which is none of these')
+        raise SystemExit(f'init_from: expected scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl or '
+                         f'the path of a checkpoint, got {init_from!r}, which is none of these')
     checkpoint = read_checkpoint(path)
     if init_from == 'resume' and not checkpoint.get('optimizers'):
         raise SystemExit(f'{path}: holds weights only, so its run cannot go on; begin a new one with them: '
@@ -300,31 +316,35 @@ def find_weights(init_from, run_dir):
 
 
 def make_model(checkpoint, path, settings, typed, meta):
-    """A GPT on the CPU: of the settings' shape, or of the checkpoint's, whose shape goes before all but what was typed."""
+    """A GPT on the CPU of the checkpoint's shape, or without one, of the shape that the settings give."""
     vocab_size = settings['vocab_size'] or meta['vocab_size']
     if not checkpoint:
         shape = {name: settings[name] for name in SHAPE} | {
             'dropout': settings['dropout'], 'vocab_size': vocab_size,
             'block_size': shorten(settings['block_size'], meta)}
         if shape['block_size'] < settings['block_size']:
-            print(f"block_size shortened from {settings['block_size']} to {shape['block_size']}: the text is that short")
+            print(f"block_size shortened from {settings['block_size']} to {shape['block_size']}: "
+                  'the text is that short')
         torch.manual_seed(settings['seed'])
         model = GPT(GPTConfig(**shape))
     else:
         shape = checkpoint['model_config']
         for name in SHAPE:
-            shorter = name == 'block_size' and settings[name] < shape.get(name, 0) and settings['init_from'] != 'resume'
-            as_before = settings[name] == checkpoint.get('settings', {}).get(name) # such as a block_size then shortened
-            if name in typed and name in shape and settings[name] != shape[name] and not (shorter or as_before):
-                raise SystemExit(f'{path}: its {name} is {shape[name]}, the command line says {settings[name]}; leave '
-                                 f'--{name} out, or start from scratch')
+            shorter = (name == 'block_size' and settings[name] < shape.get(name, 0)
+                       and settings['init_from'] != 'resume')
+            # such as a block_size then shortened
+            as_before = settings[name] == checkpoint.get('settings', {}).get(name)
+            if (name in typed and name in shape and settings[name] != shape[name]
+                    and not (shorter or as_before)):
+                raise SystemExit(f'{path}: its {name} is {shape[name]}, the command line says '
+                                 f'{settings[name]}; leave --{name} out, or start from scratch')
         block_size = shape['block_size']
         if settings['init_from'] != 'resume':
             block_size = min(block_size, settings['block_size'])
         model = build(checkpoint, path, settings['dropout'], shorten(block_size, meta))
         if checkpoint.get('tokenizer', meta['tokenizer']) != meta['tokenizer']:
-            raise SystemExit(f'{path}: was trained with another tokenizer than the data is in; prepare the data with '
-                             'the same one, or start from scratch')
+            raise SystemExit(f'{path}: was trained with another tokenizer than the data is in; prepare the '
+                             'data with the same one, or start from scratch')
     largest = max(meta['splits'][split]['largest_id'] for split in ('train', 'val'))
     if largest >= model.config.vocab_size:
         raise SystemExit(f'data: the largest id is {largest}, but the model knows ids below vocab_size = '
@@ -343,21 +363,22 @@ def make_folder(path):
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise SystemExit(f'out_dir: {path} cannot be made ({error.strerror}); choose another --out_dir') from None
+        raise SystemExit(f'out_dir: {path} cannot be made ({error.strerror}); '
+                         'choose another --out_dir') from None
 
 
 def report_bad_step(iter_num, loss, norm, lr, bad_steps, max_bad_steps, run_dir):
     """Say that an update was skipped; SystemExit when it was one too many."""
-    print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, update skipped '
-          f'({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
+    print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, update '
+          f'skipped ({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
     if bad_steps >= max_bad_steps:
-        raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, last at iter {iter_num} with lr {lr:.2e}',
-                       run_dir)
+        raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, '
+                       f'last at iter {iter_num} with lr {lr:.2e}', run_dir)
 
 
 def diverged(what, run_dir):
-    return SystemExit(f'train.py: {what}; what {run_dir} holds is from before that; lower --learning_rate and '
-                      '--muon_learning_rate')
+    return SystemExit(f'train.py: {what}; what {run_dir} holds is from before that; lower --learning_rate '
+                      'and --muon_learning_rate')
 
 
 def print_differences(old, new):
@@ -368,13 +389,14 @@ def print_differences(old, new):
 
 
 def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
-    """Print texts that the model writes now; the seed is the same every time, so that what changes is the model."""
+    """Print texts that the model writes now, always with the same seed, so that only the model changes."""
     try:
         tokenizer.encode('')
     except SystemExit as problem: # GPT-2's vocabulary is downloaded when text first comes, and that may fail
         return print(f'no text to show: {problem}', flush=True)
     model.eval()
-    for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.8, seed=seed, device=device):
+    for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.8, seed=seed,
+                               device=device):
         print('-' * 20 + f'\n{text.strip()}')
     print('-' * 20, flush=True)
     model.train()
@@ -386,7 +408,11 @@ def is_due(interval, iter_num):
 
 
 def time_left(iter_num, first_iter, last_iter, seconds, minutes, max_minutes):
-    """Seconds until the first limit is reached; seconds: what the updates since first_iter took. A limit of 0 is none."""
+    """
+    Seconds until the first limit is reached; a limit of 0 is none.
+
+    seconds: what the updates since first_iter took
+    """
     left = [(last_iter - iter_num) * seconds / (iter_num - first_iter)] if last_iter else []
     return min(left + ([(max_minutes - minutes) * 60] if max_minutes else []))
 
@@ -398,8 +424,8 @@ def main():
     ckpt_path, best_path = os.path.join(run_dir, 'ckpt.pt'), os.path.join(run_dir, 'best.pt')
     resuming = init_from == 'resume'
     if os.path.exists(ckpt_path) and not (resuming or overwrite or eval_only):
-        raise SystemExit(f'{run_dir} already holds a run; go on with it: --init_from=resume, or lose it: --overwrite, or '
-                         'choose another --out_dir')
+        raise SystemExit(f'{run_dir} already holds a run; go on with it: --init_from=resume, or lose it: '
+                         '--overwrite, or choose another --out_dir')
 
     # the machine
     wanted_device, device_reason = choose_device(device)
@@ -410,8 +436,8 @@ def main():
     micro_steps = share_of_rank(gradient_accumulation_steps, world_size)
     rank_dtype, dtype_reason = choose_dtype(dtype, rank_device)
     compiling, compile_reason = choose_compile(compile, rank_device)
-    print(f'torch {torch.__version__} | device {wanted_device} ({device_reason}) | dtype {rank_dtype} ({dtype_reason}) | '
-          f'compile {"on" if compiling else "off"} ({compile_reason})'
+    print(f'torch {torch.__version__} | device {wanted_device} ({device_reason}) | '
+          f'dtype {rank_dtype} ({dtype_reason}) | compile {"on" if compiling else "off"} ({compile_reason})'
           + (f' | {world_size} processes' if world_size > 1 else ''))
     autocast = autocast_for(rank_device, rank_dtype)
     scaler = torch.amp.GradScaler('cuda') if rank_dtype == 'float16' else None
@@ -431,15 +457,17 @@ def main():
     T, sequences = raw_model.config.block_size, batch_size * gradient_accumulation_steps
     n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
     updates_per_epoch = bins.windows_per_epoch(n_train, T) / sequences
-    print(f'data {os.path.relpath(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | 1 epoch = '
-          f'{updates_per_epoch:,.1f} updates of {sequences * T:,} tokens ({batch_size} sequences x {T} tokens x '
-          f'{gradient_accumulation_steps} micro-batches)')
-    print(f'model {raw_model.config.arch}: {raw_model.n_params():,} parameters | {raw_model.config.n_layer} layers, '
-          f'{raw_model.config.n_embd} wide, vocabulary of {raw_model.config.vocab_size:,}')
+    print(f'data {os.path.relpath(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
+          f'1 epoch = {updates_per_epoch:,.1f} updates of {sequences * T:,} tokens '
+          f'({batch_size} sequences x {T} tokens x {gradient_accumulation_steps} micro-batches)')
+    print(f'model {raw_model.config.arch}: {raw_model.n_params():,} parameters | '
+          f'{raw_model.config.n_layer} layers, {raw_model.config.n_embd} wide, '
+          f'vocabulary of {raw_model.config.vocab_size:,}')
 
     # how far to go
     most_iters, most_epochs, most_minutes = limits(config.settings, config.typed)
-    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n), default=0) # 0: the clock decides
+    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n),
+                    default=0) # 0: the clock decides
     decay_iters = lr_decay_iters or last_iter
     warmup = warmup_iters
     if decay_iters and warmup_iters >= decay_iters:
@@ -447,12 +475,14 @@ def main():
         print(f'warmup_iters shortened from {warmup_iters} to {warmup}: the run has {decay_iters} updates')
     iter_num = checkpoint['iter_num'] if resuming else 0
     if resuming and last_iter and iter_num >= last_iter and not eval_only:
-        return print(f'{run_dir} is already at iter {iter_num} >= {last_iter}: nothing to do; raise --max_iters to go on')
+        return print(f'{run_dir} is already at iter {iter_num} >= {last_iter}: nothing to do; '
+                     'raise --max_iters to go on')
 
     # the optimizers, and what a resumed run remembers
     kind = {'modern': 'muon', 'gpt2': 'adamw'}[raw_model.config.arch] if optimizer == 'auto' else optimizer
     ns_dtype = torch.float32 if rank_dtype == 'float32' else torch.bfloat16
-    optimizers = make_optimizers(raw_model, kind, learning_rate, muon_learning_rate, weight_decay, (beta1, beta2), ns_dtype)
+    optimizers = make_optimizers(raw_model, kind, learning_rate, muon_learning_rate, weight_decay,
+                                 (beta1, beta2), ns_dtype)
     minutes_before, best_val_loss, evals_since_best, evaluated = 0.0, math.inf, 0, 0
     if resuming:
         restore(optimizers, checkpoint['optimizers'])
@@ -464,15 +494,18 @@ def main():
     checkpoint = None # its memory is needed
     model = torch.compile(raw_model) if compiling else raw_model
     if world_size > 1:
-        model = DistributedDataParallel(model, device_ids=[rank_device] if rank_device.startswith('cuda') else None)
+        model = DistributedDataParallel(
+            model, device_ids=[rank_device] if rank_device.startswith('cuda') else None)
 
     def validate():
         """What goes into the log about the weights as they are."""
-        val_loss = evaluate(model, bins.open_bin(folder, 'val', meta), bins.val_windows(n_val, T, eval_tokens), T,
-                            batch_size, autocast, rank_device, rank, world_size)
+        val_loss = evaluate(model, bins.open_bin(folder, 'val', meta),
+                            bins.val_windows(n_val, T, eval_tokens), T, batch_size, autocast, rank_device,
+                            rank, world_size)
         n_bytes = meta['splits']['val']['bytes']
         return {'iter': iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
-                'bits_per_byte': val_loss / math.log(2) * n_val / n_bytes if n_bytes else None, # where that is not known
+                # None where the number of bytes is not known
+                'bits_per_byte': val_loss / math.log(2) * n_val / n_bytes if n_bytes else None,
                 'best': val_loss < best_val_loss}
 
     def state():
@@ -496,7 +529,8 @@ def main():
     # training: the loop begins once more than there are updates, so that the end is no special case
     if master_process:
         make_folder(run_dir)
-        wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) if wandb_log else None
+        wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) \
+            if wandb_log else None
         log = Log(os.path.join(run_dir, 'log.jsonl'), iter_num, evaluated, wandb_run)
     peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
     first_iter, bad_steps, timed_iters, signals = iter_num, 0, 0, note_signals()
@@ -508,7 +542,8 @@ def main():
         minutes, interrupted = sum_over_ranks([minutes if master_process else 0.0, len(signals)], rank_device)
         finished = (last_iter and iter_num >= last_iter) or (most_minutes and minutes >= most_minutes) \
             or (patience and evals_since_best >= patience)
-        evaluating = not interrupted and iter_num > evaluated and (finished or is_due(eval_interval, iter_num))
+        evaluating = not interrupted and iter_num > evaluated \
+            and (finished or is_due(eval_interval, iter_num))
         saving = interrupted or (iter_num > first_iter and (evaluating or is_due(save_interval, iter_num)))
         if master_process and saving and not bad_steps:
             save(state(), ckpt_path) # before the evaluation, which may fail
@@ -536,26 +571,32 @@ def main():
             timer, timed_iters = time.perf_counter(), 0 # the speed printed is that of training
 
         # one update; which windows it sees depends on seed and iter_num alone
-        starts = bins.update_windows(n_train, T, sequences, seed, iter_num).reshape(-1, batch_size)[rank::world_size]
-        tokens = bins.open_bin(folder, 'train', meta) # anew each time, or the pages read so far would pile up in memory
+        starts = bins.update_windows(n_train, T, sequences, seed, iter_num)
+        starts = starts.reshape(-1, batch_size)[rank::world_size]
+        # opened anew each time, or the pages read so far would pile up in memory
+        tokens = bins.open_bin(folder, 'train', meta)
         batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
-        progress = max(iter_num / decay_iters if decay_iters else 0.0, minutes / most_minutes if most_minutes else 0.0)
+        progress = max(iter_num / decay_iters if decay_iters else 0.0,
+                       minutes / most_minutes if most_minutes else 0.0)
         share = lr_share(iter_num, progress, warmup, decay_iters, decay_fraction, schedule,
                          min_lr / learning_rate if decay_lr and learning_rate else 1.0)
         for group in all_groups(optimizers):
             group['lr'] = group['peak_lr'] * share
-        seeds = [dropout_seed(seed, iter_num, micro_step, rank) for micro_step in range(micro_steps)] if dropout else None
+        seeds = [dropout_seed(seed, iter_num, micro_step, rank) for micro_step in range(micro_steps)] \
+            if dropout else None
         loss, norm, good = train_step(model, optimizers, batches, autocast, scaler, grad_clip, seeds)
         iter_num, timed_iters, bad_steps = iter_num + 1, timed_iters + 1, 0 if good else bad_steps + 1
 
         if not good:
             report_bad_step(iter_num, loss, norm, learning_rate * share, bad_steps, max_bad_steps, run_dir)
-        elif master_process and log_interval and (is_due(log_interval, iter_num) or iter_num == first_iter + 1):
+        elif master_process and log_interval \
+                and (is_due(log_interval, iter_num) or iter_num == first_iter + 1):
             dt = (time.perf_counter() - timer) / timed_iters
-            record = {'iter': iter_num, 'loss': loss.item(), 'lr': learning_rate * share, 'norm': norm.item(), 'dt': dt,
-                      'tokens': iter_num * sequences * T, 'epoch': iter_num / updates_per_epoch}
+            record = {'iter': iter_num, 'loss': loss.item(), 'lr': learning_rate * share, 'norm': norm.item(),
+                      'dt': dt, 'tokens': iter_num * sequences * T, 'epoch': iter_num / updates_per_epoch}
             log.write(record)
-            left = time_left(iter_num, first_iter, last_iter, time.perf_counter() - began, minutes, most_minutes)
+            left = time_left(iter_num, first_iter, last_iter, time.perf_counter() - began, minutes,
+                             most_minutes)
             mfu = sequences * T / dt * raw_model.flops_per_token() / peak if peak else 0.0
             print(progress_line(record, last_iter, sequences * T / dt, mfu, left), flush=True)
             timer, timed_iters = time.perf_counter(), 0
@@ -566,12 +607,12 @@ def main():
         if interrupted and bad_steps:
             raise diverged(f'stopped after iter {iter_num}, whose loss or gradient was not finite', run_dir)
         if interrupted:
-            print(f'stopped by {signals[0] if signals else "a signal"} after iter {iter_num}; saved {ckpt_path}; to go on:'
-                  f'\n    {resume_command()}')
+            print(f'stopped by {signals[0] if signals else "a signal"} after iter {iter_num}; '
+                  f'saved {ckpt_path}; to go on:\n    {resume_command()}')
         else:
             show_samples(raw_model, tokenizer, 3, sample_tokens, seed, rank_device)
-            print(f'done in {minutes:.1f} minutes: best val {best_val_loss:.4f} | loss curve {run_dir}/loss.png | for more:'
-                  f'\n    python sample.py --out_dir={run_dir}')
+            print(f'done in {minutes:.1f} minutes: best val {best_val_loss:.4f} | '
+                  f'loss curve {run_dir}/loss.png | for more:\n    python sample.py --out_dir={run_dir}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-# the validation loss of OpenAI's GPT-2 (355M) as it is, on the same text that config/train_gpt2.py is measured on
+# the validation loss of OpenAI's GPT-2 (355M) as it is, on the text that config/train_gpt2.py is measured on
 dataset = 'fineweb_edu'
 init_from = 'gpt2-medium'
 eval_only = True

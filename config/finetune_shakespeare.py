@@ -1,4 +1,4 @@
-# OpenAI's GPT-2 learns to speak like Shakespeare: a minute on a GPU; on a CPU use the smallest, --init_from=gpt2
+# OpenAI's GPT-2 learns to speak like Shakespeare: a minute on a GPU; on a CPU use the small --init_from=gpt2
 dataset = 'shakespeare'
 init_from = 'gpt2-xl'
 

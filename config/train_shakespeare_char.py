@@ -1,5 +1,6 @@
 # tiny Shakespeare, one character at a time: nanoGPT's GPU run. On a CPU, make it small:
-#   --device=cpu --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=600 --dropout=0
+#   --device=cpu --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=600
+#   --dropout=0
 dataset = 'shakespeare_char'
 
 batch_size = 64

@@ -3,11 +3,11 @@ Are the stories of a model any good? Draws some from a checkpoint and counts wha
 
     python docs/judge_stories.py --out_dir=out-tinystories
 
-known words       share of the words it writes that occur in the training text: below 95% it still makes words up
-one hero          share of stories whose first name stays: it comes back in the last third, and no name turns up there
-                  that was not met before
-recited           share of its spans of 15 words that stand word for word in the training text: it should write,
-                  not recite
+known words       share of its words that occur in the training text: below 95% it still makes words up
+one hero          share of stories whose first name stays: it comes back in the last third, and no name turns
+                  up there that was not met before
+recited           share of its spans of 15 words that stand word for word in the training text: it should
+                  write, not recite
 The same is counted for the stories of val, which people or a grammar wrote: that is how good it can get.
 """
 import os
@@ -19,7 +19,7 @@ from configurator import configure
 
 # what is judged
 out_dir = 'out-tinystories' # the folder of a run
-data = '' # the folder of the bins that it was trained on; '': data/tinystories, or data/ in out_dir where there is one
+data = '' # folder of the bins it was trained on; '': data/ in out_dir if there is one, or data/tinystories
 count = 50 # stories to draw
 temperature = 0.8 # as in sample.py
 top_p = 1.0 # as in sample.py
@@ -87,14 +87,16 @@ def main():
     tokenizer = from_json(found['tokenizer'])
     rank_device, _ = choose_device('auto')
     model = build(found, path).eval().to(rank_device)
-    written = generate_texts(model, tokenizer, '', count, max_new_tokens, temperature, 0, top_p, seed, rank_device)
+    written = generate_texts(model, tokenizer, '', count, max_new_tokens, temperature, 0, top_p, seed,
+                             rank_device)
 
     training_words = words_of('\n'.join(stories_of(folder, 'train', meta, tokenizer)))
     known = set(training_words), set(spans(training_words))
     for story in written[:show]:
         print(story.strip(), '-' * 20, sep='\n')
     print(f'{"":24} {"known words":>12} {"one hero":>12} {"recited":>12}')
-    for name, texts in ((f'{count} stories of the model', written), ('the stories of val', stories_of(folder, 'val', meta, tokenizer))):
+    for name, texts in ((f'{count} stories of the model', written),
+                        ('the stories of val', stories_of(folder, 'val', meta, tokenizer))):
         print(f'{name:24}' + ''.join(f' {share:>12.1%}' for share in judge(texts, *known)))
 
 

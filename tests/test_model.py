@@ -43,7 +43,8 @@ def test_a_changed_token_changes_no_earlier_logits_and_all_later_ones(model):
 @pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
 def test_loss_at_init_is_near_the_logarithm_of_the_vocabulary(shape):
     torch.manual_seed(0)
-    loss = GPT(GPTConfig(**shape))(tokens(8, 16), tokens(8, 16).flip(1)) # not the tokens themselves: tied models see those
+    # the targets are not the tokens themselves: tied models see those
+    loss = GPT(GPTConfig(**shape))(tokens(8, 16), tokens(8, 16).flip(1))
     assert abs(loss.item() - math.log(61)) < 0.1
 
 
@@ -59,7 +60,8 @@ def test_G4_logits_with_the_cache_equal_logits_without_for_every_cut_of_the_prom
     idx = tokens(2, 16)
     cache = KVCache(model, 2, 16)
     with torch.no_grad():
-        parts = [model(idx[:, :cut], cache=cache)] + [model(idx[:, t:t + 1], cache=cache) for t in range(cut, 16)]
+        parts = [model(idx[:, :cut], cache=cache)]
+        parts += [model(idx[:, t:t + 1], cache=cache) for t in range(cut, 16)]
         assert torch.allclose(torch.cat(parts, dim=1), model(idx), atol=1e-5)
     assert cache.length.item() == 16
 
@@ -81,7 +83,8 @@ def test_stacked_rows_cut_a_parameter_into_its_matrices():
 def test_flops_per_token_equal_what_torch_counts(model):
     from torch.utils.flop_counter import FlopCounterMode
     idx = tokens(2, 16)
-    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+    with FlopCounterMode(display=False) as counter, \
+            torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(idx, idx).backward()
     assert abs(counter.get_total_flops() / (2 * 16) / model.flops_per_token() - 1) < 0.01
 
@@ -104,18 +107,20 @@ def test_modern_equals_qwen3_of_transformers_after_renaming_and_splitting(tied):
     units = ours.transformer.h[0].mlp.c_proj.in_features
     theirs = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(
         vocab_size=61, hidden_size=32, intermediate_size=units, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=16, rms_norm_eps=1e-6, tie_word_embeddings=tied,
-        rope_parameters={'rope_type': 'default', 'rope_theta': 10000.0}, attention_bias=False)).eval()
-    state = {'model.embed_tokens.weight': ours.transformer.wte.weight, 'model.norm.weight': ours.transformer.ln_f.weight,
-             'lm_head.weight': ours.lm_head.weight}
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=16, rms_norm_eps=1e-6,
+        tie_word_embeddings=tied, rope_parameters={'rope_type': 'default', 'rope_theta': 10000.0},
+        attention_bias=False)).eval()
+    state = {'model.embed_tokens.weight': ours.transformer.wte.weight,
+             'model.norm.weight': ours.transformer.ln_f.weight, 'lm_head.weight': ours.lm_head.weight}
     for i, block in enumerate(ours.transformer.h):
         q, k, v = block.attn.c_attn.weight.split((32, 16, 16))
         gate, up = block.mlp.c_fc.weight.chunk(2)
         theirs_names = {'input_layernorm': block.ln_1.weight, 'post_attention_layernorm': block.ln_2.weight,
                         'self_attn.q_proj': q, 'self_attn.k_proj': k, 'self_attn.v_proj': v,
-                        'self_attn.o_proj': block.attn.c_proj.weight, 'self_attn.q_norm': block.attn.q_norm.weight,
-                        'self_attn.k_norm': block.attn.k_norm.weight, 'mlp.gate_proj': gate, 'mlp.up_proj': up,
-                        'mlp.down_proj': block.mlp.c_proj.weight}
+                        'self_attn.o_proj': block.attn.c_proj.weight,
+                        'self_attn.q_norm': block.attn.q_norm.weight,
+                        'self_attn.k_norm': block.attn.k_norm.weight,
+                        'mlp.gate_proj': gate, 'mlp.up_proj': up, 'mlp.down_proj': block.mlp.c_proj.weight}
         state |= {f'model.layers.{i}.{name}.weight': w for name, w in theirs_names.items()}
     theirs.load_state_dict(state)
     idx = tokens(2, 16)
@@ -141,7 +146,8 @@ def test_gpt2_with_exact_gelu_equals_a_transformer_written_out_in_plain_formulas
         heads = []
         for h in range(4):
             s = slice(8 * h, 8 * h + 8)
-            scores = (q[:, s] @ k[:, s].T / math.sqrt(8)).masked_fill(torch.ones(16, 16).triu(1).bool(), -math.inf)
+            scores = q[:, s] @ k[:, s].T / math.sqrt(8)
+            scores = scores.masked_fill(torch.ones(16, 16).triu(1).bool(), -math.inf)
             heads.append(scores.softmax(-1) @ v[:, s])
         x = x + linear(torch.cat(heads, -1), f'h.{i}.attn.c_proj')
         z = linear(norm(x, f'h.{i}.ln_2'), f'h.{i}.mlp.c_fc')
@@ -149,10 +155,12 @@ def test_gpt2_with_exact_gelu_equals_a_transformer_written_out_in_plain_formulas
     assert torch.allclose(model(idx)[0].double(), norm(x, 'ln_f') @ w['wte.weight'].T, atol=1e-4)
 
 
-@pytest.mark.parametrize('wrong, said', [({'n_head': 3}, 'nearest: 30 or 33'), ({'n_embd': 0}, 'n_embd must be at least 1'),
+@pytest.mark.parametrize('wrong, said', [({'n_head': 3}, 'nearest: 30 or 33'),
+                                         ({'n_embd': 0}, 'n_embd must be at least 1'),
                                          ({'n_kv_head': 3}, 'n_head must be a multiple of n_kv_head'),
                                          ({'arch': 'llama'}, "got 'llama'"), ({'dropout': 1.0}, 'dropout'),
-                                         ({'n_embd': 4}, 'must be even'), ({'arch': 'gpt2', 'n_kv_head': 2}, 'gpt2')])
+                                         ({'n_embd': 4}, 'must be even'),
+                                         ({'arch': 'gpt2', 'n_kv_head': 2}, 'gpt2')])
 def test_B12_a_shape_that_cannot_be_ends_in_one_line(wrong, said):
     with pytest.raises(SystemExit, match=said) as error:
         GPT(GPTConfig(**MODERN | wrong))
@@ -196,10 +204,12 @@ def test_A14_a_checkpoint_loads_with_weights_only_and_a_hostile_one_executes_not
 def test_a_checkpoint_of_nanogpt_is_read_with_or_without_the_prefix_of_a_compiled_model(tmp_path):
     ours = random_model(**FAMILIES['gpt2'])
     theirs = {'model': {'_orig_mod.' + name: w for name, w in ours.state_dict().items()}, 'optimizer': {},
-              'model_args': dict(n_layer=2, n_head=4, n_embd=32, block_size=16, bias=False, vocab_size=61, dropout=0.0),
+              'model_args': dict(n_layer=2, n_head=4, n_embd=32, block_size=16, bias=False, vocab_size=61,
+                                 dropout=0.0),
               'iter_num': 5, 'best_val_loss': torch.tensor(1.5), 'config': {'dataset': 'x'}}
     torch.save(theirs, tmp_path / 'ckpt.pt')
-    assert torch.equal(build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()(tokens(1, 16)), ours(tokens(1, 16)))
+    read = build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()
+    assert torch.equal(read(tokens(1, 16)), ours(tokens(1, 16)))
 
 
 @pytest.mark.parametrize('content', [b'', b'not a zip file', b'PK\x03\x04' + bytes(100)])
