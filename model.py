@@ -250,22 +250,26 @@ class GPT(nn.Module):
         """
         gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3).
 
-        modern: see below
+        modern: matrices keep the size of what they multiply, and an MLP starts by adding nothing. An attention head
+        starts by adding what it looks at (the projection undoes the values, after Trockman and Kolter 2023, arXiv
+        2305.09828), so all it has to learn is where to look, and names in a story stay the same much sooner.
         """
         modern = self.config.arch == 'modern'
         for name, p in self.named_parameters():
             if p.dim() < 2:
-                continue # norms start as ones, biases as zeros
-            if name.endswith('c_proj.weight'):
-                # zero: every block starts as the identity, and deep models train like shallow ones
-                p.zero_() if modern else p.normal_(0, 0.02 / math.sqrt(2 * self.config.n_layer))
-            elif modern and name.startswith('transformer.h.'):
-                p.normal_(0, p.size(1) ** -0.5) # outputs have the size of inputs, whatever the width
+                if name.endswith('bias'):
+                    p.zero_() # norms start as ones
+            elif name.endswith('c_proj.weight') and modern:
+                p.zero_()
+            elif name.endswith('c_proj.weight'):
+                p.normal_(0, 0.02 / math.sqrt(2 * self.config.n_layer))
             else:
-                p.normal_(0, 0.02)
-        for name, p in self.named_parameters():
-            if p.dim() < 2 and name.endswith('bias'):
-                p.zero_() # nn.Linear draws them at random
+                p.normal_(0, p.size(1) ** -0.5 if modern and name.startswith('transformer.h.') else 0.02)
+        for block in self.transformer.h if modern else []:
+            c, attn = self.config, block.attn
+            values = attn.c_attn.weight[-c.kv_heads * c.head_dim:].view(c.kv_heads, c.head_dim, c.n_embd)
+            values = values.repeat_interleave(c.n_head // c.kv_heads, dim=0) # (H, D, C)
+            attn.c_proj.weight.copy_(values.reshape(c.n_embd, c.n_embd).t())
 
     def hidden(self, idx, cache=None):
         """What the model knows at each token before it names the next: idx int64 (B, T) -> (B, T, C)."""

@@ -80,8 +80,11 @@ peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for comm
 config = configure(globals())
 
 # after the settings, so that --help and a typo answer at once
-import math
 import os
+
+os.environ.setdefault('GOMP_SPINCOUNT', '10000') # before torch: threads that spin long starve on a busy machine
+
+import math
 import shlex
 import signal
 import subprocess
