@@ -5,6 +5,7 @@ Which machine this is: the device, the dtype that is fast on it, whether compili
 """
 import gc
 import os
+import re
 import sys
 from contextlib import nullcontext
 
@@ -86,9 +87,10 @@ def peak_flops(device, dtype):
     if not device.startswith('cuda') or dtype == 'float32':
         return 0.0
     name = torch.cuda.get_device_name(device)
-    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100': 989, 'A100': 312, 'L40S': 362, 'L4': 121,
-            'A10G': 70, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71, 'V100': 125, 'T4': 65}
-    return next((1e12 * value for key, value in tera.items() if key in name), 0.0)
+    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100 NVL': 835, 'H100': 989, 'A100': 312,
+            'L40S': 362, 'L4': 121, 'A10G': 70, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71,
+            'V100': 125, 'T4': 65}
+    return next((1e12 * value for key, value in tera.items() if re.search(rf'\b{key}\b', name)), 0.0)
 
 
 def start_processes(wanted_device, wanted_backend):
@@ -121,7 +123,7 @@ def stop_processes():
 
 
 def sum_over_ranks(numbers, device):
-    """Element-wise sum of a list of floats over all processes; in float64, except on mps."""
+    """Element-wise sum of a list of floats over all processes, in float64."""
     if not dist.is_initialized():
         return numbers
     total = torch.tensor(numbers, dtype=torch.float64, device=device)

@@ -250,9 +250,10 @@ class GPT(nn.Module):
         """
         gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3).
 
-        modern: matrices keep the size of what they multiply, and an MLP starts by adding nothing. An attention head
-        starts by adding what it looks at (the projection undoes the values, after Trockman and Kolter 2023, arXiv
-        2305.09828), so all it has to learn is where to look, and names in a story stay the same much sooner.
+        modern: matrices keep the size of what they multiply, and an MLP starts by adding nothing. An
+        attention head starts by adding what it looks at: the projection undoes the values (after Trockman
+        and Kolter 2023, arXiv 2305.09828). All it has to learn is where to look, and names in a story stay
+        the same much sooner.
         """
         modern = self.config.arch == 'modern'
         for name, p in self.named_parameters():
@@ -362,7 +363,7 @@ def save(checkpoint, path):
             os.remove(temporary)
         reason = str(error.__context__ or error).splitlines()[0]
         raise SystemExit(f'{path}: could not be written ({reason}); '
-                         'what it held before is still there, whole') from None
+                         'anything it held before is still there, whole') from None
     if os.name == 'posix': # the new name itself must reach the disk, too
         folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
         os.fsync(folder)

@@ -1,7 +1,7 @@
 """
 How gradients become new weights: Muon for matrices, AdamW for the rest, and the learning rate over time.
 
-    python bench.py    # prints what an update costs, Muon's part apart
+    python bench.py    # prints what an update costs, and how much of it is the optimizers
 """
 import math
 

@@ -12,7 +12,7 @@ out_dir = '' # where everything goes; '': out-<name of the config> in the workin
 init_from = 'scratch' # scratch, resume (goes on where out_dir stopped), gpt2, gpt2-medium, gpt2-large,
     # gpt2-xl, or a checkpoint file
 overwrite = False # start anew in an out_dir that already holds a run, which is then lost
-eval_only = False # print the validation loss and write nothing
+eval_only = False # print the validation loss; train and save nothing
 seed = 1337 # of the weights, the order of the data, dropout and samples
 
 # data
@@ -82,7 +82,8 @@ config = configure(globals())
 # after the settings, so that --help and a typo answer at once
 import os
 
-os.environ.setdefault('GOMP_SPINCOUNT', '10000') # before torch: threads that spin long starve on a busy machine
+# before torch: threads that spin for long while they wait starve each other on a busy machine
+os.environ.setdefault('GOMP_SPINCOUNT', '10000')
 
 import math
 import shlex
