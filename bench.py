@@ -33,6 +33,10 @@ peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for comm
 config = configure(globals())
 
 # after the settings, so that --help and a typo answer at once
+import os
+
+os.environ.setdefault('GOMP_SPINCOUNT', '10000') # as train.py does, and for its reason
+
 import json
 import time
 from statistics import median

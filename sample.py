@@ -2,7 +2,7 @@
 Write text with a trained model.
 
     python sample.py --out_dir=out-tinystories
-    python sample.py --out_dir=out-tinystories --start="Once upon a time" --num_samples=3 --temperature=0.7
+    python sample.py --out_dir=out-tinystories --start="Once upon a time" --num_samples=3 --temperature=0.9
     python sample.py --init_from=scratch    # an untrained model: its parts, and what it babbles
 """
 from configurator import configure
@@ -17,7 +17,7 @@ tokenizer = '' # meta.json or nanoGPT's meta.pkl of the data; only for a checkpo
 start = '' # how the text begins; FILE:path reads it from a file; '' begins a new document
 num_samples = 1 # texts, written side by side in one batch
 max_new_tokens = 400 # how long each may get; it ends earlier where its document ends
-temperature = 0.8 # 0 always takes the likeliest token; below 1 plays safe, above 1 takes risks
+temperature = 0.6 # 0 always takes the likeliest token; below 1 plays safe, above 1 takes risks
 top_k = 0 # draw among the k likeliest tokens only; 0: all
 top_p = 1.0 # draw among the fewest tokens whose probabilities reach this together; 1: all
 seed = 1337 # the same seed writes the same text on the same machine

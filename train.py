@@ -399,7 +399,7 @@ def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
     except SystemExit as problem: # GPT-2's vocabulary is downloaded when text first comes, and that may fail
         return print(f'no text to show: {problem}', flush=True)
     model.eval()
-    for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.8, seed=seed,
+    for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.6, seed=seed,
                                device=device):
         print('-' * 20 + f'\n{text.strip()}')
     print('-' * 20, flush=True)

@@ -21,7 +21,7 @@ from configurator import configure
 out_dir = 'out-tinystories' # the folder of a run
 data = '' # folder of the bins it was trained on; '': data/ in out_dir if there is one, or data/tinystories
 count = 50 # stories to draw
-temperature = 0.8 # as in sample.py
+temperature = 0.6 # as in sample.py
 top_p = 1.0 # as in sample.py
 max_new_tokens = 400 # as in sample.py
 seed = 1337 # as in sample.py
