@@ -35,7 +35,7 @@ config = configure(globals())
 # after the settings, so that --help and a typo answer at once
 import os
 
-os.environ.setdefault('GOMP_SPINCOUNT', '10000') # as train.py does, and for its reason
+os.environ.setdefault('GOMP_SPINCOUNT', '100000') # as train.py does, and for its reason
 
 import json
 import time

@@ -270,8 +270,7 @@ class GPT(nn.Module):
             c, attn = self.config, block.attn
             values = attn.c_attn.weight[-c.kv_heads * c.head_dim:].view(c.kv_heads, c.head_dim, c.n_embd)
             values = values.repeat_interleave(c.n_head // c.kv_heads, dim=0) # (H, D, C)
-            gain = 4 if c.tied else 1 # measured: docs/measurements.md
-            attn.c_proj.weight.copy_(gain * values.reshape(c.n_embd, c.n_embd).t())
+            attn.c_proj.weight.copy_(values.reshape(c.n_embd, c.n_embd).t())
 
     def hidden(self, idx, cache=None):
         """What the model knows at each token before it names the next: idx int64 (B, T) -> (B, T, C)."""

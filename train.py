@@ -83,7 +83,7 @@ config = configure(globals())
 import os
 
 # before torch: threads that spin for long while they wait starve each other on a busy machine
-os.environ.setdefault('GOMP_SPINCOUNT', '10000')
+os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
 import math
 import shlex

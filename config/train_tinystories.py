@@ -9,7 +9,7 @@ n_head = 2 # heads of 64; with four of 32 the names in a story take longer to st
 n_embd = 128
 tie_weights = True # a name that is read is a name that can be written: learned once, not twice
 
-max_iters = 2000
+max_iters = 1900
 learning_rate = 1e-2 # of the table of 4,096 tokens, most of which are rare
 eval_interval = 250
 sample_interval = 500 # watch it learn to write

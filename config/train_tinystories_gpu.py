@@ -7,6 +7,7 @@ block_size = 512
 n_layer = 8
 n_head = 6
 n_embd = 384
+tie_weights = True # a name that is read is a name that can be written
 dropout = 0.0 # no story is seen more than a few times
 
 max_iters = 10000 # 655 million tokens
