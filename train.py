@@ -214,7 +214,7 @@ def load_batch(tokens, starts, block_size, device):
 def dropout_seed(seed, iter_num, micro_step, rank):
     """A number for torch.manual_seed that depends on where we are and on nothing that came before."""
     state = np.random.SeedSequence([seed, iter_num, micro_step, rank]).generate_state(1, np.uint64)
-    return int(state[0] >> 1)
+    return int(state[0]) >> 1
 
 
 def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0, seeds=None):
