@@ -1,12 +1,12 @@
 """
 How fast this machine trains and writes: times train.train_step and generate.generate on made-up tokens.
 
-    python bench.py
-    python bench.py --arch=gpt2 --n_layer=12 --n_head=12 --n_embd=768 --block_size=1024 --vocab_size=50304
+    python bench.py                             # what the machine can do, and a table of standard models
+    python bench.py --arch=gpt2 --n_layer=12    # one model: a flag of the first group means that
 """
 from configurator import configure
 
-# what is timed
+# what is timed, when it is one model
 batch_size = 16 # sequences in one forward pass
 gradient_accumulation_steps = 1 # forward passes in one update
 block_size = 256 # tokens in each sequence
@@ -18,17 +18,20 @@ n_embd = 128 # width
 vocab_size = 4096 # rows of the embedding table
 optimizer = 'auto' # muon, adamw, or auto: muon for modern, adamw for gpt2
 
-# how it is timed
+# how it is timed; the large ones of the standard models take less of the first three
 steps = 20 # updates that count; the median is reported
-warmup_steps = 3 # updates before them, which do not
+warmup_steps = 3 # updates between the very first and those that count
 new_tokens = 100 # written one by one for the decode figure; 0: leave it out
 seed = 1337 # of weights and tokens
+profile = '' # write a trace of three updates of one model to this file, for chrome://tracing or perfetto
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
 dtype = 'auto' # auto, float32, bfloat16, or float16 (cuda only)
 compile = 'auto' # torch.compile: true, false, or auto, where it pays
 peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for common GPUs, else mfu is n/a
+matmul_tflops = 0.0 # what a large matrix product reaches here in dtype, TFLOP/s; 0: measure it
+copy_gb_per_s = 0.0 # what a large copy reads and writes here together, GB/s; 0: measure it
 
 config = configure(globals())
 
@@ -38,17 +41,48 @@ import os
 os.environ.setdefault('GOMP_SPINCOUNT', '100000') # as train.py does, and for its reason
 
 import json
+import subprocess
+import sys
+import tempfile
 import time
+from datetime import date
 from statistics import median
 
+import numpy as np
 import torch
 
+from data import bins
 from device import autocast_for, choose_compile, choose_device, choose_dtype, peak_flops
 from generate import generate
 from model import GPT, GPTConfig
 from optim import make_optimizers
-from train import train_step
+from train import load_batch, train_step
 
+MODEL = ('arch', 'vocab_size', 'block_size', 'n_layer', 'n_head', 'n_kv_head', 'n_embd')
+TIMED = (*MODEL, 'batch_size', 'gradient_accumulation_steps', 'optimizer')
+
+# the standard models: each row as gpt2 and as modern
+CASE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'batch_size', 'block_size',
+        'steps', 'warmup_steps', 'new_tokens')
+CPU_CASES = ((4, 4, 128, 65, 12, 64, 20, 3, 100), (6, 6, 384, 4096, 16, 256, 8, 1, 50),
+             (12, 12, 768, 50304, 2, 256, 5, 1, 20))
+GPU_CASES = (6, 6, 384, 65, 64, 256, 20, 3, 100), (12, 12, 768, 50304, 64, 1024, 20, 3, 100)
+LONG_CASE = 12, 12, 768, 50304, 8, 1024, 2, 0, 0 # on a CPU, as gpt2 only: for its memory
+
+# of their table: heading, unit, key of the figure, factor, width, format
+COLUMNS = (('train', 'tok/s', 'tokens_per_second', 1, 10, ',.0f'), ('update', 'ms', 'step_ms', 1, 9, ',.1f'),
+           ('optim', 'ms', 'optimizer_ms', 1, 8, '.1f'),
+           ('optim', 'ns/tok', 'optimizer_ns_per_token', 1, 9, '.0f'),
+           ('first', 's', 'first_step_s', 1, 7, '.2f'),
+           ('peak', 'MiB', 'peak_memory_bytes', 2 ** -20, 8, ',.0f'),
+           ('speed', 'TFLOP/s', 'tflops', 1, 8, '.3f'), ('matmul', '%', 'matmul_share', 100, 7, '.1f'),
+           ('mfu', '%', 'mfu', 100, 6, '.1f'), ('wait', '%', 'data_share', 100, 6, '.2f'),
+           ('decode', 'ms/tok', 'decode_ms', 1, 8, '.2f'),
+           ('decode', 'tok/s', 'decode_tokens_per_second', 1, 7, ',.0f'),
+           ('copy', '%', 'decode_share', 100, 6, '.1f'))
+
+
+# ---- clocks, ceilings, memory ----
 
 def wait_for(device):
     """Return when the device has done all that it was given, so that a clock read now is right."""
@@ -58,46 +92,116 @@ def wait_for(device):
         torch.mps.synchronize()
 
 
-def seconds_of(action, device):
-    """Seconds that action() takes, all its work on the device included."""
+def timed(device, action, *arguments):
+    """(what action(*arguments) returns, the seconds that it takes, all its work on the device included)."""
     wait_for(device)
     began = time.perf_counter()
-    action()
+    result = action(*arguments)
     wait_for(device)
-    return time.perf_counter() - began
+    return result, time.perf_counter() - began
+
+
+def median_seconds(device, count, action, *arguments):
+    """The median of count times, after one that does not count."""
+    return median([timed(device, action, *arguments)[1] for _ in range(count + 1)][1:])
+
+
+def matmul_ceiling(device, dtype, n):
+    """TFLOP/s of the product of two n x n matrices."""
+    a, b = (torch.randn(n, n, device=device).to(getattr(torch, dtype)) for _ in range(2))
+    return 2 * n ** 3 / median_seconds(device, 5, torch.mm, a, b) / 1e12
+
+
+def copy_ceiling(device, n_bytes):
+    """GB/s, read and written together, of the copy of a tensor of n_bytes."""
+    source = torch.ones(n_bytes // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * n_bytes / median_seconds(device, 5, target.copy_, source) / 1e9
+
+
+def ceilings(s, device, dtype):
+    """What the device can do: matmul_tflops in dtype, copy_gb_per_s; measured where the settings s have 0."""
+    n, n_bytes = (8192, 1 << 30) if device.startswith('cuda') else (2048, 1 << 28) # enough to keep it busy
+    return {'matmul_tflops': s['matmul_tflops'] or matmul_ceiling(device, dtype, n),
+            'copy_gb_per_s': s['copy_gb_per_s'] or copy_ceiling(device, n_bytes)}
 
 
 def peak_memory(device):
     """The most bytes in use so far: of GPU memory, or of this process; 0 where the system does not say."""
     if device.startswith('cuda'):
         return torch.cuda.max_memory_allocated(device)
+    if sys.platform == 'linux': # where getrusage would count what the process that started us has used
+        with open('/proc/self/status', encoding='utf-8') as f:
+            return 1024 * next((int(line.split()[1]) for line in f if line.startswith('VmHWM:')), 0)
     try:
         import resource
     except ImportError: # Windows
         return 0
-    import sys
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
-def time_training(model, compiled, optimizers, batches, autocast, scaler, counts, device):
-    """{first_step_s, step_ms, step_ms_min, step_ms_max, optimizer_ms}. counts: (warm-up, timed) updates."""
-    def update():
-        train_step(compiled, optimizers, batches, autocast, scaler, 1.0)
+# ---- one model ----
 
-    def only_optimizers():
+def write_tokens(folder, vocab_size, n_tokens, seed):
+    """A train.bin of random tokens; returns of its meta what bins.open_bin needs."""
+    meta = {'dtype': bins.bin_dtype(vocab_size).name}
+    ids = np.random.default_rng(seed).integers(vocab_size, size=n_tokens, dtype=meta['dtype'])
+    ids.astype(bins.little_endian(meta['dtype'])).tofile(os.path.join(folder, 'train.bin'))
+    return meta
+
+
+def next_batches(folder, meta, s, iter_num, device):
+    """The batches of update iter_num under the settings s, from the disk to the device, as in train.py."""
+    tokens = bins.open_bin(folder, 'train', meta)
+    starts = bins.update_windows(len(tokens), s['block_size'],
+                                 s['batch_size'] * s['gradient_accumulation_steps'], s['seed'], iter_num)
+    return [tuple(load_batch(tokens, micro_batch, s['block_size'], device))
+            for micro_batch in starts.reshape(-1, s['batch_size'])]
+
+
+def time_updates(fetch, step, counts, device):
+    """
+    {first_step_s, step_ms, step_ms_min, step_ms_max, data_ms}; fetch and step take turns, as in train.py.
+
+    fetch: number of an update -> its batches; step: batches -> an update made
+    counts: (warm-up, timed) updates
+    """
+    waits, times = [], [] # milliseconds
+    for iter_num in range(1 + sum(counts)):
+        batches, seconds = timed(device, fetch, iter_num) # a GPU would be busy with the last update meanwhile
+        waits.append(1e3 * seconds)
+        times.append(1e3 * timed(device, step, batches)[1])
+    waits, counted = waits[1 + counts[0]:], times[1 + counts[0]:]
+    return {'first_step_s': times[0] / 1e3, # compiling included
+            'step_ms': median(counted), 'step_ms_min': min(counted), 'step_ms_max': max(counted),
+            'data_ms': median(waits)}
+
+
+def time_optimizers(model, optimizers, count, device):
+    """Median milliseconds of the optimizers' part of an update."""
+    def every_step():
         for each in optimizers:
             each.step()
 
-    first = seconds_of(update, device) # compiling included
-    for _ in range(counts[0]):
-        update()
-    times = [1e3 * seconds_of(update, device) for _ in range(counts[1])]
-    for p in model.parameters():
-        p.grad = torch.zeros_like(p)
-    only_optimizers()
-    alone = median(1e3 * seconds_of(only_optimizers, device) for _ in range(counts[1]))
-    return {'first_step_s': first, 'step_ms': median(times), 'step_ms_min': min(times),
-            'step_ms_max': max(times), 'optimizer_ms': alone}
+    for p in model.parameters(): # not zeros: memory that was never written is read faster
+        p.grad = torch.full_like(p, 1e-3)
+    return 1e3 * median_seconds(device, count, every_step)
+
+
+def write_profile(path, fetch, step, first_iter, device):
+    """A trace of three updates, for chrome://tracing; the file is complete or not there."""
+    with torch.profiler.profile() as trace:
+        for iter_num in range(first_iter, first_iter + 3):
+            step(fetch(iter_num))
+        wait_for(device)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f'tmp-{name}') # the same ending: for .gz, torch compresses
+    try:
+        trace.export_chrome_trace(temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f'profile: {path} cannot be written ({str(error).splitlines()[0]}); '
+                         'give another --profile=FILE') from None
 
 
 def time_decoding(model, n_tokens, device):
@@ -113,58 +217,174 @@ def time_decoding(model, n_tokens, device):
     return median(times)
 
 
-def main():
-    wanted, _ = choose_device(device)
-    used_dtype, _ = choose_dtype(dtype, wanted)
-    compiling, _ = choose_compile(compile, wanted)
-    wrong = [f'{name} must be at least 1' for name in ('batch_size', 'gradient_accumulation_steps', 'steps')
-             if config.settings[name] < 1]
-    wrong += [f'{name} must not be negative' for name in ('warmup_steps', 'new_tokens')
-              if config.settings[name] < 0]
-    if optimizer not in ('auto', 'muon', 'adamw'):
-        wrong.append(f'optimizer must be auto, muon or adamw, got {optimizer!r}')
-    if wrong:
-        raise SystemExit('bench.py: ' + '; '.join(wrong))
-    torch.manual_seed(seed)
-    model = GPT(GPTConfig(arch=arch, vocab_size=vocab_size, block_size=block_size, n_layer=n_layer,
-                          n_head=n_head, n_kv_head=n_kv_head, n_embd=n_embd)).to(wanted)
-    name = torch.cuda.get_device_name(wanted) if wanted.startswith('cuda') \
-        else f'{torch.get_num_threads()} threads'
-    print(f'{arch} {model.n_params() / 1e6:.2f}M parameters | {wanted} ({name}) | '
-          f'torch {torch.__version__} | {used_dtype} | {"compiled" if compiling else "eager"}')
+def time_model(model, s, machine):
+    """The figures that a clock and the system give; s: the settings, with the optimizer named."""
+    device, dtype = machine['device'], machine['dtype']
+    optimizers = make_optimizers(model, s['optimizer'], 1e-3, 0.02, 0.1, (0.9, 0.95),
+                                 torch.float32 if dtype == 'float32' else torch.bfloat16)
+    compiled = torch.compile(model) if machine['compiled'] else model
+    autocast = autocast_for(device, dtype)
+    scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
 
-    kind = {'modern': 'muon', 'gpt2': 'adamw'}[arch] if optimizer == 'auto' else optimizer
-    optimizers = make_optimizers(model, kind, 1e-3, 0.02, 0.1, (0.9, 0.95),
-                                 torch.float32 if used_dtype == 'float32' else torch.bfloat16)
-    idx = torch.randint(vocab_size, (batch_size, block_size + 1), device=wanted)
-    batches = [(idx[:, :-1], idx[:, 1:])] * gradient_accumulation_steps
-    scaler = torch.amp.GradScaler('cuda') if used_dtype == 'float16' else None
-    figures = time_training(model, torch.compile(model) if compiling else model, optimizers, batches,
-                            autocast_for(wanted, used_dtype), scaler, (warmup_steps, steps), wanted)
-    tokens_per_second = 1e3 * idx[:, 1:].numel() * gradient_accumulation_steps / figures['step_ms']
-    achieved = tokens_per_second * model.flops_per_token()
-    peak = peak_tflops * 1e12 or peak_flops(wanted, used_dtype)
-    figures |= {'tokens_per_second': tokens_per_second, 'tflops': achieved / 1e12,
-                'mfu': achieved / peak if peak else None, 'peak_memory_bytes': peak_memory(wanted),
-                'decode_ms': time_decoding(model, new_tokens, wanted) if new_tokens else None}
+    def fetch(iter_num):
+        return next_batches(folder, meta, s, iter_num, device)
 
-    rows = [('train: one update', f'{figures["step_ms"]:.1f} ms',
-             f'median of {steps}, {figures["step_ms_min"]:.1f} to {figures["step_ms_max"]:.1f}'),
-            ('train: the optimizers in it', f'{figures["optimizer_ms"]:.1f} ms', kind),
-            ('train: first update', f'{figures["first_step_s"]:.2f} s',
-             'with compiling' if compiling else 'eager'),
-            ('train: speed', f'{tokens_per_second:,.0f} tok/s', f'{figures["tflops"]:.3f} TFLOP/s'),
-            ('train: mfu', f'{figures["mfu"]:.1%}' if peak else 'n/a',
+    def step(batches):
+        train_step(compiled, optimizers, batches, autocast, scaler, 1.0)
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder: # Windows removes no mapped file
+        meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])
+        figures = time_updates(fetch, step, (s['warmup_steps'], s['steps']), device)
+        figures['optimizer_ms'] = time_optimizers(model, optimizers, s['steps'], device)
+        figures['peak_memory_bytes'] = peak_memory(device) # now: what follows is no part of training
+        if s['profile']:
+            write_profile(s['profile'], fetch, step, 1 + s['warmup_steps'] + s['steps'], device)
+    figures['decode_ms'] = time_decoding(model, s['new_tokens'], device) if s['new_tokens'] else None
+    return figures | ceilings(s, device, dtype)
+
+
+def bytes_per_token(model):
+    """Bytes of weights that are read to write one token: all but tables of which one row is looked up."""
+    return sum(p.numel() * p.element_size() for name, p in model.named_parameters()
+               if p is model.lm_head.weight or not name.startswith(('transformer.wte', 'transformer.wpe')))
+
+
+def derive(model, figures, tokens, peak):
+    """
+    The figures that follow from those of time_model.
+
+    tokens: of one update; peak: FLOP/s by the data sheet, 0 if not known
+    """
+    tokens_per_second, decode_ms = 1e3 * tokens / figures['step_ms'], figures['decode_ms']
+    tflops = tokens_per_second * model.flops_per_token() / 1e12
+    read = bytes_per_token(model) / (1e6 * decode_ms) if decode_ms else None # GB/s
+    return {'tokens_per_second': tokens_per_second, 'tflops': tflops,
+            'matmul_share': tflops / figures['matmul_tflops'], 'mfu': 1e12 * tflops / peak if peak else None,
+            'optimizer_ns_per_token': 1e6 * figures['optimizer_ms'] / tokens,
+            'data_share': figures['data_ms'] / figures['step_ms'],
+            'decode_tokens_per_second': 1e3 / decode_ms if decode_ms else None,
+            # reading alone is about as fast as what a copy reads and writes together
+            'decode_share': read / figures['copy_gb_per_s'] if decode_ms else None}
+
+
+def bench_one(s, machine, card):
+    """Times the model that the settings s describe and prints it, a line for each figure; returns them."""
+    device = machine['device']
+    torch.manual_seed(s['seed'])
+    model = GPT(GPTConfig(**{name: s[name] for name in MODEL})).to(device)
+    print(f'{s["arch"]} {model.n_params() / 1e6:.2f}M parameters | {card}', flush=True)
+    kind = {'modern': 'muon', 'gpt2': 'adamw'}[s['arch']] if s['optimizer'] == 'auto' else s['optimizer']
+    found = time_model(model, s | {'optimizer': kind}, machine)
+    peak = s['peak_tflops'] * 1e12 or peak_flops(device, machine['dtype'])
+    found |= derive(model, found, s['batch_size'] * s['gradient_accumulation_steps'] * s['block_size'], peak)
+
+    rows = [('train: one update', f'{found["step_ms"]:.1f} ms',
+             f'median of {s["steps"]}, {found["step_ms_min"]:.1f} to {found["step_ms_max"]:.1f}'),
+            ('train: the optimizers in it', f'{found["optimizer_ms"]:.1f} ms',
+             f'{found["optimizer_ns_per_token"]:,.0f} ns/tok, {kind}'),
+            ('train: waiting for data', f'{found["data_ms"]:.2f} ms',
+             f'{found["data_share"]:.2%} of an update'),
+            ('train: first update', f'{found["first_step_s"]:.2f} s',
+             'with compiling' if machine['compiled'] else 'eager'),
+            ('train: speed', f'{found["tokens_per_second"]:,.0f} tok/s', f'{found["tflops"]:.3f} TFLOP/s, '
+             f'{found["matmul_share"]:.1%} of a large product'),
+            ('train: mfu', f'{found["mfu"]:.1%}' if peak else 'n/a',
              'share of the peak' if peak else 'set --peak_tflops'),
-            ('peak memory', f'{figures["peak_memory_bytes"] / 2**20:,.0f} MiB', '')]
-    if new_tokens:
-        rows.append(('decode: one token', f'{figures["decode_ms"]:.2f} ms',
-                     f'{1e3 / figures["decode_ms"]:,.0f} tok/s, batch 1'))
+            ('peak memory', f'{found["peak_memory_bytes"] / 2**20:,.0f} MiB', '')]
+    if s['new_tokens']:
+        rows.append(('decode: one token', f'{found["decode_ms"]:.2f} ms',
+                     f'{found["decode_tokens_per_second"]:,.0f} tok/s, batch 1; reads weights at '
+                     f'{found["decode_share"]:.1%} of a large copy'))
     for what, figure, remark in rows:
         print(f'{what:28} {figure:>16}   {remark}')
-    card = {'device': wanted, 'device_name': name, 'torch': torch.__version__, 'dtype': used_dtype,
-            'compiled': compiling, 'n_params': model.n_params()}
-    print(json.dumps(config.settings | card | figures))
+    return {'n_params': model.n_params(), **found}
+
+
+# ---- the standard models ----
+
+def standard_cases(device):
+    """What the settings of each standard model are, a list of dicts."""
+    on_gpu = device.startswith('cuda')
+    rows = [(arch, *row) for row in (GPU_CASES if on_gpu else CPU_CASES) for arch in ('gpt2', 'modern')]
+    rows += [] if on_gpu else [('gpt2', *LONG_CASE)]
+    return [dict(zip(('arch', *CASE), row, strict=True)) for row in rows]
+
+
+def run_case(case, s):
+    """The JSON of one case, which gets a process of its own, so that the peak of memory is its own, too."""
+    limited = {name: min(case[name], s[name]) for name in ('steps', 'warmup_steps', 'new_tokens')}
+    flags = [f'--{name}={value}' for name, value in (s | case | limited).items()]
+    result = subprocess.run([sys.executable, os.path.abspath(__file__), *flags], capture_output=True,
+                            encoding='utf-8')
+    if result.returncode == 0:
+        return json.loads(result.stdout.splitlines()[-1])
+    said = result.stderr.strip().splitlines() # nothing when the system ended it, for want of memory
+    return case | {'error': said[-1] if said else f'ended with status {result.returncode}'}
+
+
+def table_line(arch, size, batch, cells):
+    columns = (f' {cell:>{width - 1}}' for cell, (*_, width, _) in zip(cells, COLUMNS, strict=True))
+    return f'{arch:6}{size:>8}{batch:>11}' + ''.join(columns)
+
+
+def bench_all(cases, s, machine, card):
+    """Measures the ceilings, runs the cases under the settings s, prints both; returns all for JSON."""
+    device, dtype = machine['device'], machine['dtype']
+    known = ceilings(s, device, dtype)
+    in_float32 = known['matmul_tflops'] if dtype == 'float32' else \
+        ceilings(known | {'matmul_tflops': 0}, device, 'float32')['matmul_tflops']
+    if device.startswith('cuda'):
+        torch.cuda.empty_cache() # the cases need it
+    print(f'{card}\nmatmul: {known["matmul_tflops"]:.3f} TFLOP/s in {dtype}, {in_float32:.3f} in float32 | '
+          f'copy: {known["copy_gb_per_s"]:.1f} GB/s read and written')
+    print(table_line('model', 'size', 'batch', [heading for heading, *_ in COLUMNS]))
+    print(table_line('', 'M param', 'seq x tok', [unit for _, unit, *_ in COLUMNS]), flush=True)
+    results = []
+    for case in cases:
+        results.append(run_case(case, s | known))
+        found, batch = results[-1], f'{case["batch_size"]} x {case["block_size"]}'
+        if 'error' in found:
+            print(f'{case["arch"]:6}{"?":>8}{batch:>11}   {found["error"][:200]}', flush=True)
+        else:
+            cells = ['n/a' if found[key] is None else format(found[key] * factor, form)
+                     for _, _, key, factor, _, form in COLUMNS]
+            print(table_line(case['arch'], f'{found["n_params"] / 1e6:.1f}', batch, cells), flush=True)
+    return {'ceilings': known | {'matmul_float32_tflops': in_float32}, 'cases': results, **machine}
+
+
+def check(s, single):
+    """SystemExit with all that is impossible in the settings s. single: whether one model is timed."""
+    wrong = [f'{name} must be at least 1' for name in ('batch_size', 'gradient_accumulation_steps', 'steps')
+             if s[name] < 1]
+    wrong += [f'{name} must not be negative' for name in ('warmup_steps', 'new_tokens', 'peak_tflops',
+                                                          'matmul_tflops', 'copy_gb_per_s') if s[name] < 0]
+    if s['optimizer'] not in ('auto', 'muon', 'adamw'):
+        wrong.append(f'optimizer must be auto, muon or adamw, got {s["optimizer"]!r}')
+    if s['profile'] and not single:
+        wrong.append('profile is of one model; add a flag of its shape, such as --arch=modern')
+    if os.path.isdir(s['profile']) or not os.path.isdir(os.path.dirname(s['profile']) or '.'):
+        wrong.append(f'profile must be a file in a folder that exists, got {s["profile"]!r}')
+    if wrong:
+        raise SystemExit('bench.py: ' + '; '.join(wrong))
+
+
+def main():
+    used_device, _ = choose_device(device)
+    used_dtype, _ = choose_dtype(dtype, used_device)
+    compiling, _ = choose_compile(compile, used_device)
+    single = bool(config.files or config.typed.intersection(TIMED))
+    check(config.settings, single)
+    name = torch.cuda.get_device_name(used_device) if used_device.startswith('cuda') \
+        else f'{torch.get_num_threads()} threads'
+    machine = {'device': used_device, 'device_name': name, 'torch': torch.__version__, 'dtype': used_dtype,
+               'compiled': compiling, 'threads': torch.get_num_threads(), 'date': date.today().isoformat()}
+    card = f'{used_device} ({name}) | torch {torch.__version__} | {used_dtype} | ' \
+        f'{"compiled" if compiling else "eager"} | {machine["date"]}'
+    if single:
+        found = config.settings | machine | bench_one(config.settings, machine, card)
+    else:
+        found = bench_all(standard_cases(used_device), config.settings, machine, card)
+    print(json.dumps(found))
 
 
 if __name__ == '__main__':

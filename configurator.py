@@ -36,7 +36,7 @@ class Config:
     files: tuple # paths of the config files, in the order they were read
 
 
-def configure(namespace, argv=None):
+def configure(namespace, argv=None, derive=None):
     """
     The settings of a script. They are also written back into namespace, where the script's main() reads them.
 
@@ -44,6 +44,7 @@ def configure(namespace, argv=None):
         and a typo answer at once; a setting is a name assigned at top level, not beginning with _, that holds
         a bool, int, float or str
     argv: words to read, by default sys.argv[1:]; none when the script is imported, which has no effect then
+    derive: function from the settings to a dict of those that follow from others, where none were given
     returns Config; raises SystemExit with one line for a mistake, with status 0 after --help
     """
     script = namespace['__file__']
@@ -59,7 +60,7 @@ def configure(namespace, argv=None):
         print(help_text(source, defaults, aliases))
         raise SystemExit(0)
 
-    settings, typed, files, words = dict(defaults), set(), [], list(argv)
+    settings, typed, given, files, words = dict(defaults), set(), set(), [], list(argv)
     while words:
         word = words.pop(0)
         if word.startswith('--'):
@@ -67,7 +68,12 @@ def configure(namespace, argv=None):
             typed.add(name)
         else:
             files.append(find_config(word, script, names))
-            settings.update(read_config(files[-1], names, defaults))
+            values = read_config(files[-1], names, defaults)
+            settings.update(values)
+            given.update(values)
+    if derive:
+        settings.update({name: value for name, value in derive(settings).items()
+                         if name not in given | typed})
     namespace.update(settings)
     return Config(settings, frozenset(typed), tuple(files))
 

@@ -19,6 +19,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+LOGITS_AT_ONCE = 1 << 24 # numbers, 64 MB: without a compiler, more logits than that are made in parts
+
 
 @dataclass
 class GPTConfig:
@@ -87,33 +89,47 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
 
 
-class RMSNorm(nn.Module):
-    """Unit root mean square, then a learned scale (Zhang and Sennrich 2019, arXiv 1910.07467)."""
-
-    def __init__(self, size):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-
-    def forward(self, x):
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), 1e-6)
+def compute_dtype(device, weight):
+    """The dtype of the residual stream: autocast's where it is on, which halves the memory traffic."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return weight.dtype
 
 
-def rotation(positions, head_dim, theta):
+def rotation(positions, head_dim, theta, dtype):
     """
-    Cosines and sines by which RoPE turns queries and keys, each float32 (T, D/2).
+    Cosines and sines by which RoPE turns queries and keys, each (T, 1, D), for rotate.
 
     positions: int64 (T,). Su et al. 2021, arXiv 2104.09864. Computed anew in every forward: it costs little,
-    and a stored table would be rounded with the weights when a model is cast to bfloat16.
+    and the angles of a stored table would be rounded with the weights when a model is cast to bfloat16.
     """
     pair = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    angle = positions[:, None] * theta ** (-pair / head_dim)
-    return angle.cos(), angle.sin()
+    angle = (positions[:, None] * theta ** (-pair / head_dim))[:, None] # (T, 1, D/2)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat((cos, cos), dim=-1).to(dtype), torch.cat((-sin, sin), dim=-1).to(dtype)
 
 
 def rotate(x, cos, sin):
-    """x (B, H, T, D), coordinates i and i + D/2 turned as a pair by their position; keeps shape and dtype."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).type_as(x)
+    """x (B, T, H, D), coordinates i and i + D/2 turned as a pair by their position; keeps shape and dtype."""
+    return torch.addcmul(x * cos, x.roll(x.size(-1) // 2, dims=-1), sin)
+
+
+def attend(q, k, v, mask=None, dropout=0.0):
+    """
+    softmax(q kᵀ / sqrt(D)) v: q (B, H, T, D), k and v (B, G, S, D) -> (B, H, T, D).
+
+    mask: bool (T, S), who may look at whom; None: at oneself and at what came before
+    """
+    B, H, T, D = q.shape
+    if mask is not None or q.device.type != 'cpu' or q.dtype != torch.bfloat16 or T > 512:
+        # is_causal lines the mask up with the first key, so with a cache a new token would see only that one
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None,
+                                              dropout_p=dropout, enable_gqa=k.size(1) < H)
+    # in bfloat16 on a CPU torch's own kernel needs four times as long at 64 tokens, but 0.8 at 1024
+    k, v = (t.repeat_interleave(H // t.size(1), dim=1).flatten(0, 1) for t in (k, v)) # (B H, T, D)
+    later = torch.full((T, T), -1e9, dtype=q.dtype).triu(1) # what comes later weighs nothing
+    weights = torch.baddbmm(later, q.flatten(0, 1), k.mT, alpha=D ** -0.5).softmax(dim=-1) # (B H, T, T)
+    return (F.dropout(weights, dropout) @ v).view(B, H, T, D)
 
 
 class CausalSelfAttention(nn.Module):
@@ -130,21 +146,20 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=bias)
         self.resid_dropout = nn.Dropout(config.dropout)
         if config.arch == 'modern': # QK-norm keeps the logits bounded (Henry et al. 2020, arXiv 2010.04245)
-            self.q_norm, self.k_norm = RMSNorm(config.head_dim), RMSNorm(config.head_dim)
+            self.qk_norm = nn.RMSNorm(config.head_dim, eps=1e-6, elementwise_affine=False)
 
     def forward(self, x, turn=None, cache=None):
         B, T, C = x.shape
-        heads = self.c_attn(x).view(B, T, -1, self.head_dim).transpose(1, 2) # (B, H + 2 G, T, D)
-        q, k, v = heads.split((self.n_head, self.kv_heads, self.kv_heads), dim=1)
+        heads = self.c_attn(x).view(B, T, -1, self.head_dim) # (B, T, H + 2 G, D)
+        qk, v = heads.split((self.n_head + self.kv_heads, self.kv_heads), dim=2)
         if turn is not None: # the modern family
-            q, k = rotate(self.q_norm(q), *turn), rotate(self.k_norm(k), *turn)
+            qk = rotate(self.qk_norm(qk), *turn)
+        q, k = qk.transpose(1, 2).split((self.n_head, self.kv_heads), dim=1)
+        v = v.transpose(1, 2)
         mask = None
         if cache is not None:
             k, v, mask = cache.append(self.layer, k, v) # (B, G, S, D): all that the cache has room for
-        # is_causal lines the mask up with the first key, so with a cache a new token would see only that one
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None,
-                                           dropout_p=self.dropout if self.training else 0.0,
-                                           enable_gqa=self.kv_heads < self.n_head)
+        y = attend(q, k, v, mask, self.dropout if self.training else 0.0)
         return self.resid_dropout(self.c_proj(y.transpose(1, 2).reshape(B, T, C)))
 
 
@@ -174,7 +189,9 @@ class MLP(nn.Module):
 
 
 def make_norm(config):
-    return RMSNorm(config.n_embd) if config.arch == 'modern' else LayerNorm(config.n_embd, config.bias)
+    if config.arch == 'gpt2':
+        return LayerNorm(config.n_embd, config.bias)
+    return nn.RMSNorm(config.n_embd, eps=1e-6, elementwise_affine=False)
 
 
 class Block(nn.Module):
@@ -221,12 +238,50 @@ class KVCache:
         return self.keys[layer], self.values[layer], seen
 
 
+class HeadLoss(torch.autograd.Function):
+    """
+    The sum of cross-entropies of x @ weight.T, some tokens at a time, so that all logits never exist at once.
+
+    x: (N, C); weight: (V, C); targets: int64 (N,), -1 where there is nothing to learn
+    The gradients are found on the way forward, when the logits are at hand, so no work is done twice.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, targets):
+        low = weight.to(x.dtype)
+        total, dx, dw = 0.0, torch.empty_like(x), torch.zeros_like(weight)
+        rows = max(1, LOGITS_AT_ONCE // weight.size(0))
+        for part, wanted, dx_part in zip(x.split(rows), targets.split(rows), dx.split(rows), strict=True):
+            logits = F.linear(part, low).requires_grad_()
+            with torch.enable_grad():
+                loss = cross_entropy_sum(logits, wanted)
+            dlogits, = torch.autograd.grad(loss, logits)
+            torch.matmul(dlogits, low, out=dx_part)
+            for dw_rows, some in zip(dw.split(4096), dlogits.split(4096, dim=1), strict=True):
+                dw_rows += some.mT @ part # a few rows at a time: a second table would be too much
+            total = total + loss.detach()
+        ctx.gradients = dx, dw
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        dx, dw = ctx.gradients
+        ctx.gradients = None # the only reference is then the parameter's, so nothing is copied
+        return dx.mul_(gradient), dw.mul_(gradient), None
+
+
+def cross_entropy_sum(logits, targets):
+    """float32 (): logits (N, V), targets int64 (N,), of which -1 does not count."""
+    return F.cross_entropy(logits.float(), targets, ignore_index=-1, reduction='sum')
+
+
 class GPT(nn.Module):
 
-    def __init__(self, config):
+    def __init__(self, config, copying=True):
         """
         Weights are drawn from torch's global generator.
 
+        copying: see init_weights
         Raises SystemExit with everything that is wrong with config.
         """
         super().__init__()
@@ -236,6 +291,8 @@ class GPT(nn.Module):
         parts = {'wte': nn.Embedding(config.vocab_size, config.n_embd)}
         if config.arch == 'gpt2':
             parts['wpe'] = nn.Embedding(config.block_size, config.n_embd)
+        else:
+            parts['ln_0'] = make_norm(config)
         parts['drop'] = nn.Dropout(config.dropout)
         parts['h'] = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         parts['ln_f'] = make_norm(config)
@@ -243,17 +300,17 @@ class GPT(nn.Module):
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tied:
             self.transformer.wte.weight = self.lm_head.weight
-        self.init_weights()
+        self.init_weights(copying)
 
     @torch.no_grad()
-    def init_weights(self):
+    def init_weights(self, copying):
         """
         gpt2: normal 0.02, projections onto the residual stream smaller (GPT-2 paper, section 2.3).
 
-        modern: matrices keep the size of what they multiply, and an MLP starts by adding nothing. An
-        attention head starts by adding what it looks at: the projection undoes the values (after Trockman
-        and Kolter 2023, arXiv 2305.09828). All it has to learn is where to look, and names in a story stay
-        the same much sooner.
+        modern: matrices keep the size of what they multiply, and a block starts by adding nothing.
+        copying: an attention head starts by adding what it looks at: the projection undoes the values (after
+            Trockman and Kolter 2023, arXiv 2305.09828). All it has to learn is where to look, and names in a
+            story stay the same much sooner.
         """
         modern = self.config.arch == 'modern'
         for name, p in self.named_parameters():
@@ -266,7 +323,7 @@ class GPT(nn.Module):
                 p.normal_(0, 0.02 / math.sqrt(2 * self.config.n_layer))
             else:
                 p.normal_(0, p.size(1) ** -0.5 if modern and name.startswith('transformer.h.') else 0.02)
-        for block in self.transformer.h if modern else []:
+        for block in self.transformer.h if modern and copying else []:
             c, attn = self.config, block.attn
             values = attn.c_attn.weight[-c.kv_heads * c.head_dim:].view(c.kv_heads, c.head_dim, c.n_embd)
             values = values.repeat_interleave(c.n_head // c.kv_heads, dim=0) # (H, D, C)
@@ -277,12 +334,13 @@ class GPT(nn.Module):
         B, T = idx.shape
         assert T <= self.config.block_size, f'{T} tokens, but block_size is {self.config.block_size}'
         positions = torch.arange(T, device=idx.device) + (0 if cache is None else cache.length)
-        x, turn = self.transformer.wte(idx), None
+        x, turn, dtype = self.transformer.wte(idx), None, compute_dtype(idx.device, self.lm_head.weight)
         if self.config.arch == 'gpt2':
             x = x + self.transformer.wpe(positions)
         else:
-            turn = rotation(positions, self.config.head_dim, self.config.rope_theta)
-        x = self.transformer.drop(x)
+            x = self.transformer.ln_0(x) # rare tokens as loud as frequent ones
+            turn = rotation(positions, self.config.head_dim, self.config.rope_theta, dtype)
+        x = self.transformer.drop(x.to(dtype))
         for block in self.transformer.h:
             x = block(x, turn, cache)
         if cache is not None:
@@ -297,10 +355,20 @@ class GPT(nn.Module):
         targets: int64 (B, T), the token after each of idx; -1 where there is nothing to learn
         returns logits (B, T, V), or the loss, float32 (), in nats per token
         """
-        logits = self.lm_head(self.hidden(idx, cache))
+        x = self.hidden(idx, cache)
         if targets is None:
-            return logits
-        return F.cross_entropy(logits.float().view(-1, logits.size(-1)), targets.reshape(-1), ignore_index=-1)
+            return self.lm_head(x)
+        x, targets, weight = x.flatten(0, 1), targets.flatten(), self.lm_head.weight
+        # a compiler keeps only what it needs of the logits
+        if x.size(0) * weight.size(0) <= LOGITS_AT_ONCE or torch.compiler.is_compiling():
+            total = cross_entropy_sum(self.lm_head(x), targets)
+        elif torch.is_grad_enabled():
+            total = HeadLoss.apply(x, weight, targets)
+        else:
+            rows = max(1, LOGITS_AT_ONCE // weight.size(0))
+            total = sum(cross_entropy_sum(self.lm_head(part), wanted)
+                        for part, wanted in zip(x.split(rows), targets.split(rows), strict=True))
+        return total / (targets >= 0).sum()
 
     def parameter_groups(self):
         """{kind: {name: parameter}}, kinds matrix, embedding, head, vector, which optim.py treats apart."""

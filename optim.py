@@ -31,7 +31,9 @@ class Muon(torch.optim.Optimizer):
 
     blocks: for each parameter the row counts of the matrices stacked in it (three for queries, keys, values)
     ns_dtype: bfloat16 is enough and fast; float32 where runs must agree to rounding
+    found_inf: as torch's fused AdamW has it, float32 (), 1 where the update is to be skipped
     """
+    found_inf = None
 
     def __init__(self, params, blocks, lr, momentum=0.95, weight_decay=0.0, ns_dtype=torch.bfloat16):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
@@ -40,23 +42,33 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            by_shape = {} # equal shapes go through Newton-Schulz together
+            by_shape = {} # matrices of one shape are one stack, for few and large operations
             for p, rows in zip(group['params'], self.blocks, strict=True):
-                if p.grad is None:
+                if p.grad is None: # it is not trained
                     continue
-                if 'momentum' not in self.state[p]:
-                    self.state[p]['momentum'] = torch.zeros_like(p)
-                average = self.state[p]['momentum']
-                average.lerp_(p.grad, 1 - group['momentum'])
-                update = p.grad.lerp(average, group['momentum']) # Nesterov: a look ahead
-                p.mul_(1 - group['lr'] * group['weight_decay'])
-                for target, block in zip(p.split(rows), update.split(rows), strict=True):
-                    by_shape.setdefault(block.shape, []).append((target, block))
-            for (n_rows, n_columns), pairs in by_shape.items():
-                updates = orthogonalize(torch.stack([block for _, block in pairs]).to(self.ns_dtype))
-                scale = -group['lr'] * max(1, n_rows / n_columns) ** 0.5
-                for (target, _), update in zip(pairs, updates, strict=True):
-                    target.add_(update.to(target.dtype), alpha=scale)
+                for weight, gradient in zip(p.split(rows), p.grad.split(rows), strict=True):
+                    weights, gradients = by_shape.setdefault(tuple(weight.shape), ([], []))
+                    weights.append(weight)
+                    gradients.append(gradient)
+            memory = self.state[group['params'][0]]
+            for shape, (weights, gradients) in by_shape.items():
+                self.update(group, memory, shape, weights, torch.stack(gradients))
+
+    def update(self, group, memory, shape, weights, gradient):
+        """Change weights, a list of N matrices of one shape, by their gradient (N, rows, columns)."""
+        name = 'momentum of {} matrices {} x {}'.format(len(weights), *shape)
+        if name not in memory:
+            memory[name] = torch.zeros_like(gradient)
+        average = memory[name]
+        good = 1.0 if self.found_inf is None else 1 - self.found_inf
+        if self.found_inf is not None: # the average is drawn to itself, and so stays as it was
+            gradient = torch.where(self.found_inf > 0, average, gradient)
+        average.lerp_(gradient, 1 - group['momentum'])
+        ahead = gradient.lerp_(average, group['momentum']) # Nesterov
+        size = max(1, shape[0] / shape[1]) ** 0.5
+        updates = orthogonalize(ahead.to(self.ns_dtype)) * (-group['lr'] * size * good)
+        for weight, update in zip(weights, updates, strict=True):
+            weight.mul_(1 - group['lr'] * group['weight_decay'] * good).add_(update)
 
 
 def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay, betas, ns_dtype):
@@ -66,7 +78,6 @@ def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay
     Each group remembers its highest learning rate as 'peak_lr'. Norms and biases are never decayed.
     """
     groups = {name: list(members.values()) for name, members in model.parameter_groups().items()}
-    fused = next(model.parameters()).device.type in ('cuda', 'cpu')
     tables = groups['embedding'] + groups['head']
     optimizers = []
     if kind == 'muon':
@@ -77,7 +88,7 @@ def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay
     else:
         rest = [{'params': groups['matrix'] + tables, 'weight_decay': weight_decay},
                 {'params': groups['vector'], 'weight_decay': 0.0}]
-    optimizers.append(torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=fused))
+    optimizers.append(torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=True))
     for group in all_groups(optimizers):
         group['peak_lr'] = group['lr']
     return optimizers
@@ -97,6 +108,11 @@ def restore(optimizers, states):
         each.load_state_dict(state)
         for group, values in zip(each.param_groups, wanted, strict=True):
             group.update(values)
+
+
+def momentum_at(iter_num, final):
+    """Muon's memory of the gradient, which grows for 300 updates: what the first ones saw is soon wrong."""
+    return min(final, 0.85) + max(0.0, final - 0.85) * min(1.0, iter_num / 300)
 
 
 def lr_share(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear',

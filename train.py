@@ -5,6 +5,8 @@ Train a GPT on a laptop, one GPU, or many.
     python train.py config/train_shakespeare_char.py --device=cpu --max_iters=600
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
+import math
+
 from configurator import configure
 
 # the run
@@ -24,6 +26,8 @@ gradient_accumulation_steps = 1 # forward passes in one update, over all devices
 block_size = 256 # tokens of context; shortened, saying so, when the text is shorter
 
 # model
+depth = 0 # one dial for the size: 4 is 3M parameters, 12 is 85M, 26 is 1B, embeddings not counted; sets
+    # n_layer, n_embd, n_head, batch, rates and length, unless these are given; 0: off
 arch = 'modern' # modern (RoPE, RMSNorm, QK-norm, SwiGLU) or gpt2
 n_layer = 4 # blocks
 n_head = 4 # attention heads; must divide n_embd
@@ -33,6 +37,7 @@ dropout = 0.0 # 0 when each token is seen once, 0.1 to 0.2 when a small file is 
 bias = False # biases in linear layers and norms; gpt2 only
 activation = 'gelu' # gelu (exact, as nanoGPT) or gelu_tanh (as OpenAI's weights want); gpt2 only
 tie_weights = False # one table for reading and naming tokens; modern only, gpt2 always does
+copying = True # attention starts by copying: good for words and names, bad for short runs on characters
 vocab_size = 0 # rows of that table; 0: what the tokenizer has; more is padding, for speed on a GPU
 
 # how long: the first limit reached ends the run; one on the command line puts those of config files aside
@@ -43,8 +48,9 @@ patience = 0 # stop after so many evaluations in a row without a new best; 0: ne
 
 # optimizer
 optimizer = 'auto' # muon (for matrices, adamw for the rest), adamw, or auto: muon for modern, adamw for gpt2
-learning_rate = 3e-3 # of AdamW, at its highest
+learning_rate = 1e-2 # of AdamW, at its highest; 1e-3 with optimizer=adamw, unless you say otherwise
 muon_learning_rate = 0.02 # of Muon, at its highest; does not change with the model's size
+muon_momentum = 0.95 # Muon's memory of the gradient, after 300 updates; 0.9 for runs of some hundred updates
 weight_decay = 0.1 # of matrices, and with adamw of the embeddings, too
 beta1 = 0.9 # AdamW's memory of the gradient
 beta2 = 0.95 # AdamW's memory of its square
@@ -77,7 +83,31 @@ compile = 'auto' # torch.compile: true, false, or auto, where it pays
 backend = 'auto' # how processes talk under torchrun: nccl, gloo, or auto, by device
 peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for common GPUs, else mfu is n/a
 
-config = configure(globals())
+
+def follow(s):
+    """Settings that follow from others where they are not given: a rate by the optimizer, much by depth."""
+    all_adamw = s['optimizer'] == 'adamw' or (s['optimizer'] == 'auto' and s['arch'] == 'gpt2')
+    rate = 1e-3 if all_adamw else s['learning_rate']
+    return {'learning_rate': rate} | (by_depth(s['depth'], s['block_size'], rate) if s['depth'] else {})
+
+
+def by_depth(depth, block_size, rate):
+    """
+    What depth stands for: a model, and a run of 10 tokens for each of its parameters in 5,000 updates.
+
+    rate: AdamW's for a width of 128; Muon's does not depend on the width
+    """
+    width = 128 * math.ceil(depth / 2)
+    n_params = 12 * depth * width ** 2 # of the blocks
+    # a power of two, so that it can be dealt to 2, 4 or 8 GPUs
+    sequences = 1 << max(3, round(math.log2(10 * n_params / 5000 / block_size)))
+    batch = min(sequences, 32)
+    return {'n_layer': depth, 'n_embd': width, 'n_head': width // (64 if width < 768 else 128),
+            'max_iters': 5000, 'batch_size': batch, 'gradient_accumulation_steps': sequences // batch,
+            'learning_rate': rate * (128 / width) ** 0.5}
+
+
+config = configure(globals(), derive=follow)
 
 # after the settings, so that --help and a typo answer at once
 import os
@@ -85,7 +115,6 @@ import os
 # before torch: threads that spin for long while they wait starve each other on a busy machine
 os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
-import math
 import shlex
 import signal
 import subprocess
@@ -113,7 +142,7 @@ from device import (
 from generate import generate_texts
 from log import Log, draw_loss, progress_line, start_wandb, validation_line
 from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint, save
-from optim import all_groups, lr_share, make_optimizers, restore
+from optim import all_groups, lr_share, make_optimizers, momentum_at, restore
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPE = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'vocab_size', 'bias', 'activation',
@@ -129,7 +158,8 @@ def check(s):
              if s[name] < 1]
     wrong += [f'{name} must not be negative, got {s[name]}' for name, value in s.items()
               if name != 'max_samples' and isinstance(value, (int, float)) and value < 0]
-    wrong += [f'{name} must be below 1, got {s[name]}' for name in ('beta1', 'beta2') if s[name] >= 1]
+    wrong += [f'{name} must be below 1, got {s[name]}'
+              for name in ('beta1', 'beta2', 'muon_momentum') if s[name] >= 1]
     if s['schedule'] not in ('linear', 'cosine'):
         wrong.append(f"schedule must be linear or cosine, got {s['schedule']!r}")
     if s['optimizer'] not in ('auto', 'muon', 'adamw'):
@@ -223,8 +253,8 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
 
     batches: list of (x, y), int64 (B, T) on the model's device
     seeds: one for each micro-batch, for its dropout; None: leave torch's generator alone
-    returns loss, norm (tensors on the device: mean loss in nats per token, length of the gradient) and
-    whether the update was made: it is not when either is not finite
+    returns loss, norm, good, tensors on the device: mean loss in nats per token, length of the gradient, and
+    whether the update was made, which it is not when either is not finite. Nothing here waits for the device.
     """
     loss = 0.0
     for micro_step, (x, y) in enumerate(batches):
@@ -244,10 +274,10 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
     if dist.is_initialized():
         dist.all_reduce(loss, op=dist.ReduceOp.SUM)
         loss /= dist.get_world_size()
-    good = bool(torch.isfinite(loss + norm)) # waits for the device: no bad gradient may reach the weights
+    good = torch.isfinite(loss + norm)
     for each in optimizers:
-        if good:
-            each.step()
+        each.found_inf = (~good).float() # read on the device: no bad gradient may reach the weights
+        each.step()
         each.zero_grad(set_to_none=True)
     if scaler:
         scaler.update()
@@ -330,7 +360,7 @@ def make_model(checkpoint, path, settings, typed, meta):
             print(f"block_size shortened from {settings['block_size']} to {shape['block_size']}: "
                   'the text is that short')
         torch.manual_seed(settings['seed'])
-        model = GPT(GPTConfig(**shape))
+        model = GPT(GPTConfig(**shape), settings['copying'])
     else:
         shape = checkpoint['model_config']
         for name in SHAPE:
@@ -371,13 +401,24 @@ def make_folder(path):
                          'choose another --out_dir') from None
 
 
-def report_bad_step(iter_num, loss, norm, lr, bad_steps, max_bad_steps, run_dir):
-    """Say that an update was skipped; SystemExit when it was one too many."""
-    print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, update '
-          f'skipped ({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
-    if bad_steps >= max_bad_steps:
-        raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, '
-                       f'last at iter {iter_num} with lr {lr:.2e}', run_dir)
+def settle(unsettled, lag, bad_steps, max_bad_steps, run_dir):
+    """
+    How many updates in a row were skipped because loss or gradient was not finite; says so for each.
+
+    unsettled: list of (iter_num, loss, norm, good, lr) of updates not asked about yet; the last lag stay
+    bad_steps: the number before them
+    Raises SystemExit when it was one too many.
+    """
+    while len(unsettled) > lag:
+        iter_num, loss, norm, good, lr = unsettled.pop(0)
+        bad_steps = 0 if good else bad_steps + 1
+        if not good:
+            print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, '
+                  f'update skipped ({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
+        if bad_steps >= max_bad_steps:
+            raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, '
+                           f'last at iter {iter_num} with lr {lr:.2e}', run_dir)
+    return bad_steps
 
 
 def diverged(what, run_dir):
@@ -539,16 +580,22 @@ def main():
     peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
     first_iter, bad_steps, timed_iters, signals = iter_num, 0, 0, note_signals()
     began = timer = time.perf_counter()
+    minutes, interrupted, unsettled = minutes_before, 0, []
     model.train()
     while True:
         # all processes decide alike: by the clock of the first, and by a signal to any
-        minutes = minutes_before + (time.perf_counter() - began) / 60
-        minutes, interrupted = sum_over_ranks([minutes if master_process else 0.0, len(signals)], rank_device)
+        if world_size == 1 or iter_num % 10 == 0: # asking the others takes time
+            minutes = minutes_before + (time.perf_counter() - began) / 60
+            minutes, interrupted = sum_over_ranks([minutes if master_process else 0.0, len(signals)],
+                                                  rank_device)
         finished = (last_iter and iter_num >= last_iter) or (most_minutes and minutes >= most_minutes) \
             or (patience and evals_since_best >= patience)
         evaluating = not interrupted and iter_num > evaluated \
             and (finished or is_due(eval_interval, iter_num))
         saving = interrupted or (iter_num > first_iter and (evaluating or is_due(save_interval, iter_num)))
+        # a GPU is asked about the update before the one it is at, so that it never waits for us
+        lag = 1 if rank_device.startswith('cuda') and not (saving or finished) else 0
+        bad_steps = settle(unsettled, lag, bad_steps, max_bad_steps, run_dir)
         if master_process and saving and not bad_steps:
             save(state(), ckpt_path) # before the evaluation, which may fail
         if evaluating:
@@ -586,15 +633,16 @@ def main():
                          min_lr / learning_rate if decay_lr and learning_rate else 1.0)
         for group in all_groups(optimizers):
             group['lr'] = group['peak_lr'] * share
+            if 'momentum' in group:
+                group['momentum'] = momentum_at(iter_num, muon_momentum)
         seeds = [dropout_seed(seed, iter_num, micro_step, rank) for micro_step in range(micro_steps)] \
             if dropout else None
         loss, norm, good = train_step(model, optimizers, batches, autocast, scaler, grad_clip, seeds)
-        iter_num, timed_iters, bad_steps = iter_num + 1, timed_iters + 1, 0 if good else bad_steps + 1
+        iter_num, timed_iters = iter_num + 1, timed_iters + 1
+        unsettled.append((iter_num, loss, norm, good, learning_rate * share))
 
-        if not good:
-            report_bad_step(iter_num, loss, norm, learning_rate * share, bad_steps, max_bad_steps, run_dir)
-        elif master_process and log_interval \
-                and (is_due(log_interval, iter_num) or iter_num == first_iter + 1):
+        if master_process and log_interval \
+                and (is_due(log_interval, iter_num) or iter_num == first_iter + 1) and good:
             dt = (time.perf_counter() - timer) / timed_iters
             record = {'iter': iter_num, 'loss': loss.item(), 'lr': learning_rate * share, 'norm': norm.item(),
                       'dt': dt, 'tokens': iter_num * sequences * T, 'epoch': iter_num / updates_per_epoch}

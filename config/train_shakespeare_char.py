@@ -10,6 +10,7 @@ n_head = 6
 n_embd = 384
 dropout = 0.2 # a megabyte is read many times, so it could be learned by heart
 
+learning_rate = 6e-3 # 1e-2 at 128 wide, less with the square root of the width
 max_iters = 2000
 eval_interval = 250
 sample_interval = 500

@@ -10,7 +10,6 @@ n_embd = 128
 tie_weights = True # a name that is read is a name that can be written: learned once, not twice
 
 max_iters = 1900
-learning_rate = 1e-2 # of the table of 4,096 tokens, most of which are rare
 eval_interval = 250
 sample_interval = 500 # watch it learn to write
 log_interval = 25

@@ -10,6 +10,7 @@ n_embd = 384
 tie_weights = True # a name that is read is a name that can be written
 dropout = 0.0 # no story is seen more than a few times
 
+learning_rate = 6e-3 # 1e-2 at 128 wide, less with the square root of the width
 max_iters = 10000 # 655 million tokens
 eval_interval = 500
 sample_interval = 1000

@@ -578,3 +578,17 @@ def test_whatever_the_words_they_are_read_or_refused_in_one_line(one_of_each, ar
         assert stop.code and len(stop.code.splitlines()) == 1
     else:
         assert [type(value) for value in found.values()] == [int, float, str, str]
+
+
+@pytest.mark.parametrize('words, expected', [
+    ([], (6, 384)), (['--n_layer=2'], (2, 128)), (['--n_layer=2', '--n_embd=96'], (2, 96)),
+    (['config/small.py'], (3, 50)), (['config/small.py', '--n_layer=5'], (5, 50))])
+def test_a_setting_that_follows_from_another_yields_to_one_that_was_given(play, words, expected):
+    write_config(play, 'n_layer = 3\nn_embd = 50\n')
+    source = play.script.read_text(encoding='utf-8').replace(
+        'configure(globals())', "configure(globals(), derive=lambda s: {'n_embd': 64 * s['n_layer']})")
+    play.script.write_text(source, encoding='utf-8')
+    found = play(*words)
+    assert (found['n_layer'], found['n_embd']) == expected
+    assert found['config'].settings['n_embd'] == expected[1]
+    assert 'n_embd' not in found['config'].typed - {word[2:].partition('=')[0] for word in words}

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from model import GPT, GPTConfig, KVCache, build, from_transformers, read_checkpoint, save
+from model import GPT, GPTConfig, KVCache, attend, build, from_transformers, read_checkpoint, save
 
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
@@ -108,18 +108,19 @@ def test_modern_equals_qwen3_of_transformers_after_renaming_and_splitting(tied):
     theirs = transformers.Qwen3ForCausalLM(transformers.Qwen3Config(
         vocab_size=61, hidden_size=32, intermediate_size=units, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, max_position_embeddings=16, rms_norm_eps=1e-6,
-        tie_word_embeddings=tied, rope_parameters={'rope_type': 'default', 'rope_theta': 10000.0},
+        tie_word_embeddings=False, rope_parameters={'rope_type': 'default', 'rope_theta': 10000.0},
         attention_bias=False)).eval()
-    state = {'model.embed_tokens.weight': ours.transformer.wte.weight,
-             'model.norm.weight': ours.transformer.ln_f.weight, 'lm_head.weight': ours.lm_head.weight}
+    # a norm of the embedding is a table whose rows are normalised; ours has no gains, theirs are then 1
+    table = torch.nn.functional.rms_norm(ours.transformer.wte.weight, (32,), eps=1e-6)
+    state = {'model.embed_tokens.weight': table, 'model.norm.weight': torch.ones(32),
+             'lm_head.weight': ours.lm_head.weight}
     for i, block in enumerate(ours.transformer.h):
         q, k, v = block.attn.c_attn.weight.split((32, 16, 16))
         gate, up = block.mlp.c_fc.weight.chunk(2)
-        theirs_names = {'input_layernorm': block.ln_1.weight, 'post_attention_layernorm': block.ln_2.weight,
+        theirs_names = {'input_layernorm': torch.ones(32), 'post_attention_layernorm': torch.ones(32),
                         'self_attn.q_proj': q, 'self_attn.k_proj': k, 'self_attn.v_proj': v,
                         'self_attn.o_proj': block.attn.c_proj.weight,
-                        'self_attn.q_norm': block.attn.q_norm.weight,
-                        'self_attn.k_norm': block.attn.k_norm.weight,
+                        'self_attn.q_norm': torch.ones(8), 'self_attn.k_norm': torch.ones(8),
                         'mlp.gate_proj': gate, 'mlp.up_proj': up, 'mlp.down_proj': block.mlp.c_proj.weight}
         state |= {f'model.layers.{i}.{name}.weight': w for name, w in theirs_names.items()}
     theirs.load_state_dict(state)
@@ -155,6 +156,61 @@ def test_gpt2_with_exact_gelu_equals_a_transformer_written_out_in_plain_formulas
     assert torch.allclose(model(idx)[0].double(), norm(x, 'ln_f') @ w['wte.weight'].T, atol=1e-4)
 
 
+@pytest.mark.parametrize('kv_heads', [4, 2, 1])
+@pytest.mark.parametrize('T', [1, 7, 64])
+def test_attention_written_out_equals_that_of_torch(kv_heads, T):
+    q, k, v = (torch.randn(2, heads, T, 8) for heads in (4, kv_heads, kv_heads))
+    low = [t.bfloat16() for t in (q, k, v)]
+    expected = torch.nn.functional.scaled_dot_product_attention(*(t.float() for t in low), is_causal=True,
+                                                                enable_gqa=True)
+    assert (attend(*low).float() - expected).abs().max() < 0.03 # a bfloat16 has 8 bits
+    assert attend(*low).dtype == torch.bfloat16
+
+
+def test_attention_written_out_has_the_gradients_of_torch():
+    low = [torch.randn(2, 2, 16, 8).bfloat16().requires_grad_() for _ in range(3)]
+    full = [t.detach().float().requires_grad_() for t in low]
+    upstream = torch.randn(2, 2, 16, 8)
+    attend(*low).backward(upstream.bfloat16())
+    torch.nn.functional.scaled_dot_product_attention(*full, is_causal=True).backward(upstream)
+    for a, b in zip(low, full, strict=True):
+        assert (a.grad.float() - b.grad).norm() < 0.03 * b.grad.norm()
+
+
+@pytest.mark.parametrize('at_once', [1, 61 * 5, 61 * 32])
+@pytest.mark.parametrize('family', ['modern', 'tied'])
+def test_a_loss_made_in_parts_equals_the_whole_and_so_do_its_gradients(family, at_once, monkeypatch):
+    model = random_model(**FAMILIES[family])
+    idx, targets = tokens(2, 16), tokens(3, 16)[1:].clone()
+    targets[0, 3:9] = -1 # these do not count
+    found = []
+    for limit in (1 << 24, at_once):
+        monkeypatch.setattr('model.LOGITS_AT_ONCE', limit)
+        model.zero_grad()
+        loss = model(idx, targets)
+        (3 * loss).backward()
+        with torch.no_grad():
+            found.append((loss, model(idx, targets), [p.grad.clone() for p in model.parameters()]))
+    (loss, judged, gradients), (loss_in_parts, judged_in_parts, gradients_in_parts) = found
+    assert torch.allclose(loss, loss_in_parts) and torch.allclose(judged, judged_in_parts)
+    assert torch.allclose(loss, judged)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(gradients, gradients_in_parts, strict=True))
+
+
+def test_a_modern_model_reads_tokens_whatever_the_length_of_their_rows():
+    model = random_model(**MODERN)
+    before = model(tokens(2, 16))
+    with torch.no_grad():
+        model.transformer.wte.weight.mul_(torch.logspace(0, 2, 61)[:, None])
+    assert torch.allclose(model(tokens(2, 16)), before, atol=1e-4)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_under_autocast_the_residual_stream_has_its_dtype(family):
+    with torch.autocast('cpu', torch.bfloat16):
+        assert random_model(**FAMILIES[family]).hidden(tokens(2, 16)).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize('wrong, said', [({'n_head': 3}, 'nearest: 30 or 33'),
                                          ({'n_embd': 0}, 'n_embd must be at least 1'),
                                          ({'n_kv_head': 3}, 'n_head must be a multiple of n_kv_head'),
@@ -165,6 +221,27 @@ def test_B12_a_shape_that_cannot_be_ends_in_one_line(wrong, said):
     with pytest.raises(SystemExit, match=said) as error:
         GPT(GPTConfig(**MODERN | wrong))
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_a_compiler_gets_one_graph_for_training_and_one_for_judging_and_never_a_third(family, monkeypatch):
+    monkeypatch.setattr('model.LOGITS_AT_ONCE', 61) # more logits than that are not made in parts here
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    model = random_model(**FAMILIES[family])
+    compiled = torch.compile(model, backend=count, fullgraph=True) # an error where a graph would break
+    for enabled in (True, False):
+        for seed in range(3):
+            with torch.set_grad_enabled(enabled), torch.autocast('cpu', torch.bfloat16):
+                loss = compiled(tokens(2, 16).roll(seed, 1), tokens(2, 16))
+            assert loss.requires_grad == enabled
+    assert len(graphs) == 2
+    torch.compiler.reset()
 
 
 # ---- files ----

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model import GPT, GPTConfig
-from optim import Muon, all_groups, lr_share, make_optimizers, orthogonalize, restore
+from optim import Muon, all_groups, lr_share, make_optimizers, momentum_at, orthogonalize, restore
 
 SHAPE = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=32)
 
@@ -114,9 +114,29 @@ def test_A8_a_resumed_optimizer_keeps_its_memory_and_takes_rates_decay_and_betas
     assert all_groups(new)[-1]['betas'] == (0.5, 0.6)
     assert all_groups(new)[0]['weight_decay'] == 0.75
     for mine, theirs in zip(new, old, strict=True):
+        assert sum(len(memory) for memory in theirs.state.values()) > 0
         for p, q in zip(all_groups([mine])[0]['params'], all_groups([theirs])[0]['params'], strict=True):
-            assert mine.state[p].keys() == theirs.state[q].keys() != set()
+            assert mine.state[p].keys() == theirs.state[q].keys()
             assert all(torch.equal(mine.state[p][key], theirs.state[q][key]) for key in theirs.state[q])
+
+
+@pytest.mark.parametrize('kind', ['muon', 'adamw'])
+def test_A15_an_update_that_is_to_be_skipped_changes_neither_weights_nor_memory(kind):
+    def train(gradients):
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(**SHAPE))
+        optimizers = make_optimizers(model, kind, 0.01, 0.02, 0.1, (0.9, 0.95), torch.float32)
+        for value in gradients:
+            for i, p in enumerate(model.parameters()):
+                p.grad = value * random(*p.shape, seed=i)
+            for each in optimizers:
+                each.found_inf = torch.tensor(float(not math.isfinite(value)))
+                each.step()
+        return [p.detach() for p in model.parameters()]
+
+    expected = train([1.0, -2.0, 3.0])
+    for a, b in zip(train([1.0, math.nan, -2.0, math.inf, math.inf, 3.0]), expected, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_the_memory_of_another_kind_of_optimizer_is_refused_in_one_line():
@@ -124,6 +144,12 @@ def test_the_memory_of_another_kind_of_optimizer_is_refused_in_one_line():
     with pytest.raises(SystemExit, match='another --optimizer') as error:
         restore(optimizers_after_one_update('muon'), states)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('final, expected', [(0.95, [0.85, 0.9, 0.95, 0.95]), (0.9, [0.85, 0.875, 0.9, 0.9]),
+                                             (0.5, [0.5] * 4)])
+def test_the_memory_of_muon_rises_for_300_updates(final, expected):
+    assert [momentum_at(i, final) for i in (0, 150, 300, 5000)] == pytest.approx(expected)
 
 
 # ---- the learning rate ----

@@ -14,15 +14,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY, command, is_one_line, log_of, process, read, run
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data import bins
 from model import GPT, GPTConfig, build, read_checkpoint, save
 from optim import make_optimizers
 from train import (
+    by_depth,
     check,
     config,
     dropout_seed,
     evaluate,
+    follow,
     limits,
     note_signals,
     share_of_rank,
@@ -437,7 +440,7 @@ def test_B11_sizes_that_cannot_be_end_in_one_line_and_leave_nothing(train, tmp_p
     (['--eval_interval=-1'], 'eval_interval must not be negative'), (['--beta1=1'], 'beta1 must be below 1'),
     (['--learning_rate=-1'], 'learning_rate must not be negative'), (['--beta2=2'], 'beta2 must be below 1'),
     (['--decay_fraction=0'], 'decay_fraction must be above 0'), (['--schedule=step'], "got 'step'"),
-    (['--min_lr=1'], 'min_lr must not be above learning_rate = 0.003'), (['--optimizer=sgd'], "got 'sgd'"),
+    (['--min_lr=1'], 'min_lr must not be above learning_rate = 0.01'), (['--optimizer=sgd'], "got 'sgd'"),
     (['--max_bad_steps=0'], 'max_bad_steps must be at least 1'), (['--arch=llama'], "got 'llama'"),
     (['--n_kv_head=3'], 'n_head must be a multiple of n_kv_head'), (['--dtype=half'], "got 'half'"),
     (['--dropout=1'], 'dropout must be'), (['--device=tpu'], "got 'tpu'")])
@@ -735,7 +738,7 @@ def test_four_micro_batches_of_one_equal_one_of_four(kind):
 
 def test_the_length_of_the_gradient_is_told_as_it_was_and_clipped_to_what_is_let_through():
     model, _ = model_and_optimizers()
-    sgd = [torch.optim.SGD(model.parameters(), lr=1.0)] # whose step is the gradient itself
+    sgd = [torch.optim.SGD(model.parameters(), lr=1.0, fused=True)] # whose step is the gradient itself
     before = [p.detach().clone() for p in model.parameters()]
     model(*batch_of(4)).backward()
     length = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
@@ -752,14 +755,33 @@ def test_A15_a_loss_that_is_not_finite_never_reaches_the_weights(grad_clip):
     train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=grad_clip) # gives the optimizers a memory
     weights = {name: p.clone() for name, p in model.named_parameters()}
     with torch.no_grad():
-        model.transformer.ln_f.weight[0] = math.inf
+        model.lm_head.weight[0, 0] = math.inf
     loss, _, good = train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=grad_clip)
     with torch.no_grad():
-        model.transformer.ln_f.weight[0] = weights['transformer.ln_f.weight'][0]
+        model.lm_head.weight[0, 0] = weights['lm_head.weight'][0, 0]
     assert not good and not torch.isfinite(loss)
     assert all(torch.equal(p, weights[name]) for name, p in model.named_parameters())
     assert all(p.grad is None for p in model.parameters()) # nor does it wait for the next update
     assert train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=grad_clip)[2]
+
+
+class NothingIsAsked(TorchDispatchMode):
+    """Fails where the value of a tensor is asked for, for which the host would wait for a GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket._qualified_op_name not in (
+            'aten::_local_scalar_dense', 'aten::nonzero', 'aten::equal', 'aten::is_nonzero'), func
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize('arch, kind', [('modern', 'muon'), ('modern', 'adamw'), ('gpt2', 'adamw')])
+def test_an_update_never_waits_for_the_device(arch, kind):
+    model, optimizers = model_and_optimizers(kind, arch=arch)
+    train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=1.0) # gives the optimizers a memory
+    with NothingIsAsked():
+        loss, _, _ = train_step(model, optimizers, [batch_of(2)] * 2, NO_CAST, grad_clip=1.0, seeds=[1, 2])
+        with pytest.raises(AssertionError, match='_local_scalar_dense'):
+            loss.item()
 
 
 class RootOfItsWeight(torch.nn.Module):
@@ -776,7 +798,7 @@ class RootOfItsWeight(torch.nn.Module):
 @pytest.mark.parametrize('grad_clip', [0.0, 1.0])
 def test_A15_a_gradient_that_is_not_finite_never_reaches_the_weights_though_the_loss_is(grad_clip):
     model = RootOfItsWeight()
-    sgd = [torch.optim.SGD(model.parameters(), lr=1.0)]
+    sgd = [torch.optim.SGD(model.parameters(), lr=1.0, fused=True)]
     loss, norm, good = train_step(model, sgd, [(None, None)], NO_CAST, grad_clip=grad_clip)
     assert (loss.item(), norm.item(), good, model.weight.item()) == (0, math.inf, False, 0)
 
@@ -819,11 +841,41 @@ def test_a_run_of_epochs_sees_the_text_so_often(train, dataset, tmp_path):
     assert f'{last}/{last} | loss' in result.out and 'epoch 0.10' in result.out
 
 
+@pytest.mark.parametrize('depth', range(2, 28))
+@pytest.mark.parametrize('block_size', [64, 1024])
+def test_the_dial_of_depth_gives_a_model_and_a_run_that_fit_each_other(depth, block_size):
+    s = by_depth(depth, block_size, 1e-2)
+    sizes = {name: s[name] for name in ('n_layer', 'n_head', 'n_embd')}
+    shape = GPTConfig(vocab_size=256, block_size=block_size, **sizes)
+    assert not shape.problems() and shape.head_dim in (64, 128)
+    with torch.device('meta'):
+        n_params = sum(p.numel() for p in GPT(shape).transformer.h.parameters())
+    sequences = s['batch_size'] * s['gradient_accumulation_steps']
+    tokens = s['max_iters'] * sequences * block_size
+    assert sequences == 8 or 7 < tokens / n_params < 15 # 10 for each, rounded to a power of two
+    assert sequences % 8 == 0 and s['batch_size'] <= 32 and s['learning_rate'] <= 1e-2
+
+
+def test_a_run_takes_what_depth_stands_for_unless_it_is_given(train):
+    result = train('--depth=3', '--max_iters=1')
+    assert '2 layers, 32 wide' in result.out and result.status == 0
+    assert follow({'optimizer': 'auto', 'arch': 'modern', 'learning_rate': 1e-2, 'depth': 3, 'block_size': 64}
+                  ) == by_depth(3, 64, 1e-2)
+
+
+@pytest.mark.parametrize('flags, rate', [([], 0.01), (['--arch=gpt2'], 0.001), (['--optimizer=adamw'], 0.001),
+                                         (['--arch=gpt2', '--learning_rate=0.01'], 0.01),
+                                         (['--arch=gpt2', '--optimizer=muon'], 0.01)])
+def test_the_rate_is_lower_where_adamw_updates_the_matrices_unless_it_is_given(train, tmp_path, flags, rate):
+    train('--max_iters=2', '--warmup_iters=0', '--no-decay_lr', *flags)
+    assert log_of(tmp_path / 'out')[-1]['lr'] == rate
+
+
 def test_a_run_of_minutes_ends_by_the_clock_and_its_rate_falls_until_then(train, tmp_path):
     train('--max_minutes=0.02', '--warmup_iters=0')
     checkpoint = read(tmp_path / 'out' / 'ckpt.pt')
     assert 0.02 <= checkpoint['minutes'] < 0.2 and checkpoint['iter_num'] > 3
-    assert log_of(tmp_path / 'out')[-1]['lr'] < 0.003 / 4
+    assert log_of(tmp_path / 'out')[-1]['lr'] < 0.01 / 4
     assert log_of(tmp_path / 'out', 'val_loss')[-1]['iter'] == checkpoint['iter_num']
 
 
@@ -840,7 +892,7 @@ def test_a_run_shorter_than_the_warmup_shortens_it_and_says_so(train, tmp_path):
     result = train('--max_iters=10', '--warmup_iters=20')
     assert result.status == 0, result.message
     assert 'warmup_iters shortened from 20 to 1' in result.out
-    assert log_of(tmp_path / 'out')[1]['lr'] == 0.003 # the highest, at the second update
+    assert log_of(tmp_path / 'out')[1]['lr'] == 0.01 # the highest, at the second update
 
 
 def test_sample_interval_prints_what_the_model_writes(train):

@@ -1,0 +1,19 @@
+# a race with nanoGPT, whose README's run on a CPU ends at 1.886 nats per character: this gets there in a
+# fraction of the time, with fewer parameters and the same context
+dataset = 'shakespeare_char'
+device = 'cpu'
+
+block_size = 64
+batch_size = 16
+n_layer = 4
+n_head = 2 # heads of 64; one of 128 is worse, four of 32 are slower and no better
+n_embd = 128
+copying = False # costs a fifth more updates here
+
+max_iters = 225
+warmup_iters = 10
+learning_rate = 1e-2
+muon_learning_rate = 0.04 # twice the default: so short a run wants to move fast
+muon_momentum = 0.9
+eval_interval = 0 # only at the end
+log_interval = 40
