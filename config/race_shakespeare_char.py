@@ -10,10 +10,10 @@ n_head = 2 # heads of 64; one of 128 is worse, four of 32 are slower and no bett
 n_embd = 128
 copying = False # costs a fifth more updates here
 
-max_iters = 225
+max_iters = 150
 warmup_iters = 10
 learning_rate = 1e-2
 muon_learning_rate = 0.04 # twice the default: so short a run wants to move fast
 muon_momentum = 0.9
 eval_interval = 0 # only at the end
-log_interval = 40
+log_interval = 30

@@ -10,7 +10,7 @@ n_head = 2
 n_embd = 128 # 192 with fewer updates is as good
 copying = False # as in race_shakespeare_char.py
 
-max_iters = 740
+max_iters = 600
 warmup_iters = 20
 learning_rate = 1e-2
 muon_learning_rate = 0.04 # twice the default: so short a run wants to move fast

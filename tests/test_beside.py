@@ -33,8 +33,8 @@ def GPTConfig(**shape):
     return Config(arch='gpt2', **shape)
 
 class GPT(Ours):
-    def init_weights(self):
-        super().init_weights()
+    def init_weights(self, copying):
+        super().init_weights(copying)
         self.transformer.wpe.weight.data *= 2
 
     def forward(self, idx, targets=None):
@@ -84,8 +84,9 @@ def nanogpt(tmp_path, dataset):
         ours = f"import sys; sys.path.append({REPO!r}); from importlib.util import *\n" \
             f"spec = spec_from_file_location('ours', {os.path.join(REPO, 'model.py')!r})\n" \
             "ours = module_from_spec(spec); sys.modules['ours'] = ours; spec.loader.exec_module(ours)\n"
-        (folder / 'model.py').write_text(ours + source.replace('from model import', 'from ours import'))
-        (folder / 'train.py').write_text(THEIR_TRAIN.replace('math.cos', cos))
+        (folder / 'model.py').write_text(ours + source.replace('from model import', 'from ours import'),
+                                         encoding='utf-8')
+        (folder / 'train.py').write_text(THEIR_TRAIN.replace('math.cos', cos), encoding='utf-8')
         for name in 'train.bin', 'val.bin', 'meta.json':
             shutil.copy(os.path.join(dataset, name), data)
         return str(folder)
@@ -235,7 +236,7 @@ def test_flops_are_those_of_the_model():
     (['--nanogpt=nowhere'], "train.py, got 'nowhere'"), (['--nanogpt=bare'], 'prepare.py there')])
 def test_settings_that_cannot_be_measured_end_in_one_line(flags, said, tmp_path):
     (tmp_path / 'bare').mkdir()
-    (tmp_path / 'bare' / 'train.py').write_text('')
+    (tmp_path / 'bare' / 'train.py').write_text('', encoding='utf-8')
     result = run('docs/beside_nanogpt.py', *flags, cwd=tmp_path)
     assert is_one_line(result) and said in result.message
 

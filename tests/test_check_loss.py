@@ -51,6 +51,6 @@ def test_what_the_project_has_recorded_can_be_read():
     path = os.path.join(os.path.dirname(__file__), '..', 'docs', 'reference_losses.json')
     with open(path, encoding='utf-8') as file:
         known = json.load(file)
-    assert known and all(len(each['runs']) >= 3 for each in known.values())
+    assert known and all(each['runs'] for each in known.values())
     losses = [loss for each in known.values() for run in each['runs'] for loss in run.values()]
     assert all(0 < loss < 12 for loss in losses)

@@ -17,6 +17,7 @@ from conftest import TINY, command, is_one_line, log_of, process, read, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data import bins
+from data.tinystories.stories import stories
 from model import GPT, GPTConfig, build, read_checkpoint, save
 from optim import make_optimizers
 from train import (
@@ -688,6 +689,25 @@ def test_perplexity_and_bits_per_byte_follow_from_the_loss_and_the_text(dataset,
     assert math.isclose(record['perplexity'], math.exp(record['val_loss']))
     bits = record['val_loss'] / math.log(2) * len(val) # of the whole text
     assert math.isclose(record['bits_per_byte'], bits / len(val.encode('utf-8')))
+
+
+@pytest.fixture(scope='module')
+def some_stories(tmp_path_factory):
+    """Bins of 600 stories by characters: enough that 100 updates learn none by heart."""
+    folder = tmp_path_factory.mktemp('stories')
+    (folder / 'text.txt').write_text('\n'.join(stories(600, 1)), encoding='utf-8')
+    run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
+    return str(folder / 'bins')
+
+
+@pytest.mark.parametrize('flags, expected', [([], 2.160), (['--copying=False'], 2.167),
+                                             (['--arch=gpt2'], 2.778)])
+def test_the_recipe_learns_as_much_in_100_updates_as_it_did(some_stories, tmp_path, flags, expected):
+    words = (f'--dataset={some_stories}', '--out_dir=out', '--device=cpu', '--dtype=float32', '--n_layer=2',
+             '--n_head=2', '--n_embd=64', '--block_size=64', '--batch_size=8', '--max_iters=100',
+             '--eval_interval=0', '--eval_tokens=20000', '--sample_tokens=8')
+    run('train.py', *words, *flags, cwd=tmp_path)
+    assert abs(log_of(tmp_path / 'out', 'val_loss')[-1]['val_loss'] - expected) < 0.02
 
 
 def test_patience_ends_a_run_that_no_longer_gets_better(train, tmp_path):
