@@ -44,7 +44,8 @@ def configure(namespace, argv=None, derive=None):
         and a typo answer at once; a setting is a name assigned at top level, not beginning with _, that holds
         a bool, int, float or str
     argv: words to read, by default sys.argv[1:]; none when the script is imported, which has no effect then
-    derive: function from the settings to a dict of those that follow from others, where none were given
+    derive: function(settings, typed, filed) that returns a dict of the settings that follow from others;
+        typed, filed: the names given on the command line and in config files
     returns Config; raises SystemExit with one line for a mistake, with status 0 after --help
     """
     script = namespace['__file__']
@@ -60,7 +61,7 @@ def configure(namespace, argv=None, derive=None):
         print(help_text(source, defaults, aliases))
         raise SystemExit(0)
 
-    settings, typed, given, files, words = dict(defaults), set(), set(), [], list(argv)
+    settings, typed, filed, files, words = dict(defaults), set(), set(), [], list(argv)
     while words:
         word = words.pop(0)
         if word.startswith('--'):
@@ -70,10 +71,9 @@ def configure(namespace, argv=None, derive=None):
             files.append(find_config(word, script, names))
             values = read_config(files[-1], names, defaults)
             settings.update(values)
-            given.update(values)
+            filed.update(values)
     if derive:
-        settings.update({name: value for name, value in derive(settings).items()
-                         if name not in given | typed})
+        settings.update(derive(settings, typed, filed))
     namespace.update(settings)
     return Config(settings, frozenset(typed), tuple(files))
 

@@ -26,8 +26,8 @@ gradient_accumulation_steps = 1 # forward passes in one update, over all devices
 block_size = 256 # tokens of context; shortened, saying so, when the text is shorter
 
 # model
-depth = 0 # one dial for the size: 4 is 3M parameters, 12 is 85M, 26 is 1B, embeddings not counted; sets
-    # n_layer, n_embd, n_head, batch, rates and length, unless these are given; 0: off
+depth = 0 # one dial for the size: 4 is 3M parameters, 12 is 85M, 26 is 0.9B, embeddings not counted; sets
+    # n_layer, n_embd, n_head, batch, rate and length, but for those on the command line; 0: off
 arch = 'modern' # modern (RoPE, RMSNorm, QK-norm, SwiGLU) or gpt2
 n_layer = 4 # blocks
 n_head = 4 # attention heads; must divide n_embd
@@ -84,11 +84,19 @@ backend = 'auto' # how processes talk under torchrun: nccl, gloo, or auto, by de
 peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for common GPUs, else mfu is n/a
 
 
-def follow(s):
-    """Settings that follow from others where they are not given: a rate by the optimizer, much by depth."""
+def follow(s, typed, filed):
+    """
+    Settings that follow from others, where they are not given: a rate by the optimizer, much by depth.
+
+    typed, filed: the names given on the command line and in config files; a depth that is typed puts what a
+        file says of the size aside
+    """
     all_adamw = s['optimizer'] == 'adamw' or (s['optimizer'] == 'auto' and s['arch'] == 'gpt2')
-    rate = 1e-3 if all_adamw else s['learning_rate']
-    return {'learning_rate': rate} | (by_depth(s['depth'], s['block_size'], rate) if s['depth'] else {})
+    rate = 1e-3 if all_adamw else 1e-2
+    found = {} if 'learning_rate' in typed | filed else {'learning_rate': rate}
+    given = typed if 'depth' in typed else typed | filed
+    sizes = by_depth(s['depth'], s['block_size'], rate) if s['depth'] else {}
+    return found | {name: value for name, value in sizes.items() if name not in given}
 
 
 def by_depth(depth, block_size, rate):

@@ -878,9 +878,15 @@ def test_the_dial_of_depth_gives_a_model_and_a_run_that_fit_each_other(depth, bl
 
 def test_a_run_takes_what_depth_stands_for_unless_it_is_given(train):
     result = train('--depth=3', '--max_iters=1')
-    assert '2 layers, 32 wide' in result.out and result.status == 0
-    assert follow({'optimizer': 'auto', 'arch': 'modern', 'learning_rate': 1e-2, 'depth': 3, 'block_size': 64}
-                  ) == by_depth(3, 64, 1e-2)
+    assert '2 layers, 32 wide' in result.out and result.status == 0 # as its flags say
+
+
+def test_a_depth_that_is_typed_puts_the_size_of_a_config_file_aside_and_one_in_the_file_does_not():
+    s = {'optimizer': 'auto', 'arch': 'modern', 'depth': 3, 'block_size': 64}
+    everything = by_depth(3, 64, 1e-2)
+    assert follow(s, {'depth'}, {'n_layer', 'n_embd', 'learning_rate'}) == everything
+    assert follow(s, {'depth', 'n_layer'}, set()) == {k: v for k, v in everything.items() if k != 'n_layer'}
+    assert follow(s, set(), {'depth', 'n_embd'}) == {k: v for k, v in everything.items() if k != 'n_embd'}
 
 
 @pytest.mark.parametrize('flags, rate', [([], 0.01), (['--arch=gpt2'], 0.001), (['--optimizer=adamw'], 0.001),
