@@ -150,9 +150,8 @@ def write_tokens(folder, vocab_size, n_tokens, seed):
     return meta
 
 
-def next_batches(folder, meta, s, iter_num, device):
+def next_batches(tokens, s, iter_num, device):
     """The batches of update iter_num under the settings s, from the disk to the device, as in train.py."""
-    tokens = bins.open_bin(folder, 'train', meta)
     starts = bins.update_windows(len(tokens), s['block_size'],
                                  s['batch_size'] * s['gradient_accumulation_steps'], s['seed'], iter_num)
     return [tuple(load_batch(tokens, micro_batch, s['block_size'], device))
@@ -227,13 +226,14 @@ def time_model(model, s, machine):
     scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
 
     def fetch(iter_num):
-        return next_batches(folder, meta, s, iter_num, device)
+        return next_batches(tokens, s, iter_num, device)
 
     def step(batches):
         train_step(compiled, optimizers, batches, autocast, scaler, 1.0)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder: # Windows removes no mapped file
         meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])
+        tokens = bins.open_bin(folder, 'train', meta) # train.py opens it anew in one update of a hundred
         figures = time_updates(fetch, step, (s['warmup_steps'], s['steps']), device)
         figures['optimizer_ms'] = time_optimizers(model, optimizers, s['steps'], device)
         figures['peak_memory_bytes'] = peak_memory(device) # now: what follows is no part of training

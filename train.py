@@ -632,8 +632,8 @@ def main():
         # one update; which windows it sees depends on seed and iter_num alone
         starts = bins.update_windows(n_train, T, sequences, seed, iter_num)
         starts = starts.reshape(-1, batch_size)[rank::world_size]
-        # opened anew each time, or the pages read so far would pile up in memory
-        tokens = bins.open_bin(folder, 'train', meta)
+        if iter_num == first_iter or iter_num % 100 == 0: # or the pages read so far would pile up in memory
+            tokens = bins.open_bin(folder, 'train', meta)
         batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
         progress = max(iter_num / decay_iters if decay_iters else 0.0,
                        minutes / most_minutes if most_minutes else 0.0)

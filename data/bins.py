@@ -133,7 +133,7 @@ def open_bin(folder, split, meta):
     """
     The tokens of a split as a read-only memory map, uint16 or uint32 (N,).
 
-    What was read counts as memory of this process while the map lives: open it anew for every update (20 us).
+    What was read counts as memory of this process while the map lives: open it anew now and then (0.3 ms).
     """
     return np.memmap(os.path.join(folder, f'{split}.bin'), dtype=little_endian(meta['dtype']), mode='r')
 

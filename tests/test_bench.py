@@ -145,10 +145,10 @@ def test_P9_getting_a_batch_is_timed_apart_from_the_update_and_before_it():
 
 def test_P9_the_batches_come_from_a_file_and_differ_from_update_to_update(tmp_path):
     meta = script.write_tokens(tmp_path, 300, 5000, 0)
-    tokens = np.fromfile(tmp_path / 'train.bin', dtype=np.uint16)
+    tokens = script.bins.open_bin(tmp_path, 'train', meta)
     assert len(tokens) == 5000 and 290 < tokens.max() < 300
     s = {'block_size': 16, 'batch_size': 2, 'gradient_accumulation_steps': 3, 'seed': 0}
-    first, second = (script.next_batches(tmp_path, meta, s, iter_num, 'cpu') for iter_num in (0, 1))
+    first, second = (script.next_batches(tokens, s, iter_num, 'cpu') for iter_num in (0, 1))
     assert [x.shape for x, _ in first] == [(2, 16)] * 3
     assert all(torch.equal(x[:, 1:], y[:, :-1]) for x, y in first)
     assert not any(torch.equal(one[0], other[0]) for one, other in zip(first, second, strict=True))
