@@ -345,7 +345,7 @@ class GPT(nn.Module):
             x = block(x, turn, cache)
         if cache is not None:
             cache.length += T
-        return self.transformer.ln_f(x)
+        return self.transformer.ln_f(x).to(dtype) # autocast on a GPU has norms return float32
 
     def forward(self, idx, targets=None, cache=None):
         """

@@ -710,6 +710,21 @@ def test_the_recipe_learns_as_much_in_100_updates_as_it_did(some_stories, tmp_pa
     assert abs(log_of(tmp_path / 'out', 'val_loss')[-1]['val_loss'] - expected) < 0.02
 
 
+@pytest.mark.parametrize('flags, copies', [([], True), (['--copying=False'], False)])
+def test_attention_starts_by_copying_unless_told_not_to(train, tmp_path, flags, copies):
+    train('--max_iters=1', *STILL, *flags)
+    weights = read(tmp_path / 'out' / 'ckpt.pt')['model']
+    projection, values = (weights[f'transformer.h.0.attn.{name}.weight'] for name in ('c_proj', 'c_attn'))
+    assert torch.equal(projection, values[-32:].T if copies else torch.zeros(32, 32))
+
+
+@pytest.mark.parametrize('flags, momentum', [([], 0.85 + 0.1 * 2 / 300), (['--muon_momentum=0.5'], 0.5)])
+def test_the_memory_of_muon_is_set_for_every_update(train, tmp_path, flags, momentum):
+    train('--max_iters=3', *flags)
+    group, = read(tmp_path / 'out' / 'ckpt.pt')['optimizers'][0]['param_groups']
+    assert math.isclose(group['momentum'], momentum)
+
+
 def test_patience_ends_a_run_that_no_longer_gets_better(train, tmp_path):
     assert train('--max_iters=50', '--eval_interval=2', '--patience=3', *STILL).status == 0
     assert [r['best'] for r in log_of(tmp_path / 'out', 'val_loss')] == [True, False, False, False]
