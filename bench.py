@@ -233,7 +233,7 @@ def time_model(model, s, machine):
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder: # Windows removes no mapped file
         meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])
-        tokens = bins.open_bin(folder, 'train', meta) # train.py opens it anew in one update of a hundred
+        tokens = bins.open_bin(folder, 'train', meta)
         figures = time_updates(fetch, step, (s['warmup_steps'], s['steps']), device)
         figures['optimizer_ms'] = time_optimizers(model, optimizers, s['steps'], device)
         figures['peak_memory_bytes'] = peak_memory(device) # now: what follows is no part of training

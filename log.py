@@ -5,39 +5,72 @@ What a run leaves to look at: log.jsonl with its numbers, wandb when asked, and 
 """
 import json
 import os
+from contextlib import suppress
 from datetime import timedelta
 
 
 class Log:
-    """log.jsonl, one object a line, and wandb when asked. A resumed run keeps the lines up to its start."""
+    """
+    log.jsonl, one object a line, and wandb when asked. A resumed run keeps the lines up to its start.
+
+    A line is in the file as a whole or not at all: a full disk costs lines, and is told once.
+    """
 
     def __init__(self, path, iter_num, evaluated, wandb_run=None):
-        self.path, self.wandb_run = path, wandb_run
-        kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num)]
-        with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
-            f.writelines(json.dumps(record) + '\n' for record in kept)
-        os.replace(f'{path}.tmp', path)
+        self.path, self.wandb_run, self.is_full = path, wandb_run, False
+        try:
+            kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num)]
+            with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
+                f.writelines(json.dumps(record) + '\n' for record in kept)
+            os.replace(f'{path}.tmp', path)
+            self.file = open(path, 'ab', buffering=0) # a line is one write, and nothing waits in a buffer
+        except OSError as error:
+            raise SystemExit(f'{path}: cannot be written ({error.strerror}); make room or choose another '
+                             '--out_dir') from None
 
     def write(self, record):
-        with open(self.path, 'a', encoding='utf-8') as f:
-            f.write(json.dumps(record) + '\n')
+        self.write_line(json.dumps(record).encode() + b'\n')
         if self.wandb_run:
             try:
                 self.wandb_run.log(record, step=record['iter'])
             except Exception as error: # whatever goes wrong there must not end hours of training
-                print(f'wandb: stopped logging ({type(error).__name__}: {error}); log.jsonl goes on')
+                say(f'wandb: stopped logging ({type(error).__name__}: {error}); log.jsonl goes on')
                 self.wandb_run = None
+
+    def write_line(self, line):
+        end = self.file.seek(0, os.SEEK_END)
+        try:
+            written = self.file.write(line)
+            if written == len(line):
+                return
+            reason = 'no room'
+        except OSError as error:
+            reason = error.strerror
+        self.file.truncate(end) # what follows must not be glued to half a line
+        if not self.is_full:
+            say(f'WARNING: {self.path}: could not be written ({reason}); it goes on, lines are lost')
+        self.is_full = True
 
 
 def read_log(path):
-    """The objects of log.jsonl; [] without a file; a last line that a crash cut short is left out."""
+    """The objects of log.jsonl; [] without a file. What is not a whole line of ours is left out."""
     records = []
     if os.path.exists(path):
-        with open(path, encoding='utf-8') as f:
+        with open(path, encoding='utf-8', errors='replace') as f:
             for line in f:
-                if line.endswith('}\n'):
-                    records.append(json.loads(line))
+                try:
+                    record = json.loads(line) if line.endswith('}\n') else None
+                except (ValueError, RecursionError): # a disk that failed, or somebody's editor
+                    record = None
+                if isinstance(record, dict) and type(record.get('iter')) is int:
+                    records.append(record)
     return records
+
+
+def say(text):
+    """Print a line. A terminal or a pipe that is gone must not end hours of training."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 def start_wandb(project, name, settings):
@@ -72,9 +105,12 @@ def draw_loss(log_path, picture_path):
     axes.grid(alpha=0.3)
     if records: # else there is nothing to explain, and matplotlib warns
         axes.legend()
-    figure.savefig(f'{picture_path}.tmp', format='png', dpi=120, bbox_inches='tight')
+    try:
+        figure.savefig(f'{picture_path}.tmp', format='png', dpi=120, bbox_inches='tight')
+        os.replace(f'{picture_path}.tmp', picture_path)
+    except OSError as error:
+        say(f'loss curve: {picture_path} could not be written ({error.strerror})')
     pyplot.close(figure)
-    os.replace(f'{picture_path}.tmp', picture_path)
 
 
 def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):

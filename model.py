@@ -1,5 +1,5 @@
 """
-A GPT to read in one sitting: the network, its KV cache, and its file on disk.
+A GPT to read in one sitting: the network and its KV cache.
 
     python sample.py --init_from=scratch    # builds one with random weights and shows its parts
 
@@ -12,8 +12,7 @@ Shapes in comments: B sequences, T tokens in each, C = n_embd, H query heads, G 
 V vocabulary.
 """
 import math
-import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
@@ -409,111 +408,3 @@ class GPT(nn.Module):
         c = self.config
         weights = sum(p.numel() for p in self.parameter_groups()['matrix'].values()) + c.vocab_size * c.n_embd
         return 6 * weights + 12 * c.n_layer * c.n_embd * c.block_size
-
-
-# ---- files ----
-
-def save(checkpoint, path):
-    """
-    Write a dict of tensors and plain Python to path, which at any time holds the old file or the new, whole.
-
-    SystemExit when the disk is full or read-only; the old file is then untouched.
-    """
-    temporary = f'{path}.tmp'
-    try:
-        with open(temporary, 'wb') as f:
-            torch.save(checkpoint, f)
-            f.flush()
-            os.fsync(f.fileno()) # on the disk before the name points at it: else a power cut empties it
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error: # torch wraps a full disk in a RuntimeError
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        reason = str(error.__context__ or error).splitlines()[0]
-        raise SystemExit(f'{path}: could not be written ({reason}); '
-                         'anything it held before is still there, whole') from None
-    if os.name == 'posix': # the new name itself must reach the disk, too
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-
-
-def read_checkpoint(path):
-    """
-    The dict that save wrote, on the CPU; nothing in the file is executed. Reads nanoGPT's checkpoints, too.
-
-    Raises SystemExit when path is missing, broken, or not a checkpoint.
-    """
-    if not os.path.isfile(path):
-        raise SystemExit(f'{path}: expected a checkpoint, found no such file; train one first, for example: '
-                         'python train.py config/train_tinystories.py')
-    try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error: # zip, pickle and tensor errors of many types, all with one meaning
-        raise SystemExit(f'{path}: not a checkpoint that can be loaded safely, or cut short '
-                         f'({type(error).__name__}); use another one') from None
-    if isinstance(checkpoint, dict) and 'model_args' in checkpoint and 'model' in checkpoint: # nanoGPT's
-        names = {f.name for f in fields(GPTConfig)}
-        shape = {k: v for k, v in checkpoint['model_args'].items() if k in names}
-        weights = {name.removeprefix('_orig_mod.'): w for name, w in checkpoint['model'].items()}
-        checkpoint = {'model': weights, 'model_config': {**shape, 'arch': 'gpt2'},
-                      'iter_num': checkpoint.get('iter_num', 0)}
-    if not isinstance(checkpoint, dict) or not {'model', 'model_config'} <= checkpoint.keys():
-        raise SystemExit(f"{path}: expected a checkpoint with 'model' and 'model_config', got a "
-                         f'{type(checkpoint).__name__}; use a ckpt.pt or best.pt that train.py wrote')
-    return checkpoint
-
-
-def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
-    """
-    The GPT of a checkpoint, on the CPU, with its weights.
-
-    path: what error messages call it
-    dropout: for training on
-    block_size: a shorter context than it was made for; 0: all
-    """
-    try:
-        config = GPTConfig(**checkpoint['model_config'] | {'dropout': dropout})
-    except TypeError as error:
-        raise SystemExit(f'{path}: model_config is not one of ours ({error})') from None
-    weights = dict(checkpoint['model'])
-    if block_size:
-        config.block_size = min(block_size, config.block_size)
-        if 'transformer.wpe.weight' in weights:
-            weights['transformer.wpe.weight'] = weights['transformer.wpe.weight'][:config.block_size]
-    model = GPT(config)
-    try:
-        missing, unknown = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise SystemExit(f'{path}: its weights have other shapes than its model_config says '
-                         f'({str(error).splitlines()[-1].strip()})') from None
-    # causal masks of old nanoGPT checkpoints
-    unknown = [name for name in unknown if not name.endswith('.attn.bias')]
-    if missing or unknown:
-        raise SystemExit(f'{path}: its weights do not fit its model_config: '
-                         f'missing {missing[:3]}, unknown {unknown[:3]}')
-    return model
-
-
-def from_gpt2(name):
-    """OpenAI's weights as a checkpoint, fetched by transformers: gpt2, gpt2-medium, gpt2-large or gpt2-xl."""
-    try:
-        from transformers import GPT2LMHeadModel
-    except ImportError:
-        raise SystemExit(f'init_from={name} needs the transformers package; '
-                         'pip install transformers') from None
-    try:
-        return from_transformers(GPT2LMHeadModel.from_pretrained(name))
-    except OSError as error:
-        raise SystemExit(f'init_from={name}: {str(error).splitlines()[0]}') from None
-
-
-def from_transformers(theirs):
-    """The weights of a transformers GPT2LMHeadModel as a checkpoint of ours, for build."""
-    c, weights = theirs.config, {}
-    for name, w in theirs.state_dict().items():
-        # theirs multiply from the left (Conv1D), so matrices in blocks are the transpose of ours
-        weights[name] = w.t().contiguous() if w.dim() == 2 and name.startswith('transformer.h.') else w
-    config = GPTConfig(arch='gpt2', vocab_size=c.vocab_size, block_size=c.n_positions, n_layer=c.n_layer,
-                       n_head=c.n_head, n_embd=c.n_embd, bias=True, activation='gelu_tanh')
-    return {'model': weights, 'model_config': asdict(config), 'tokenizer': {'kind': 'gpt2'}}

@@ -56,7 +56,7 @@ class Muon(torch.optim.Optimizer):
 
     def update(self, group, memory, shape, weights, gradient):
         """Change weights, a list of N matrices of one shape, by their gradient (N, rows, columns)."""
-        name = 'momentum of {} matrices {} x {}'.format(len(weights), *shape)
+        name = memory_name(len(weights), *shape)
         if name not in memory:
             memory[name] = torch.zeros_like(gradient)
         average = memory[name]
@@ -69,6 +69,10 @@ class Muon(torch.optim.Optimizer):
         updates = orthogonalize(ahead.to(self.ns_dtype)) * (-group['lr'] * size * good)
         for weight, update in zip(weights, updates, strict=True):
             weight.mul_(1 - group['lr'] * group['weight_decay'] * good).add_(update)
+
+
+def memory_name(count, rows, columns):
+    return f'momentum of {count} matrices {rows} x {columns}'
 
 
 def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay, betas, ns_dtype):
@@ -98,16 +102,37 @@ def all_groups(optimizers):
     return [group for each in optimizers for group in each.param_groups]
 
 
-def restore(optimizers, states):
-    """Load the memory of a checkpoint's optimizers; rates, decay and betas stay as they are set now."""
+def restore(optimizers, states, path='checkpoint'):
+    """
+    Load the memory of a checkpoint's optimizers; rates, decay and betas stay as they are set now.
+
+    path: what messages call it. SystemExit when the memory is that of other optimizers or another model.
+    """
     if len(states) != len(optimizers):
-        raise SystemExit('resume: the checkpoint was trained with another --optimizer; use the same, or '
-                         'start from its weights with --init_from=PATH')
+        raise SystemExit(f'{path}: was trained with another --optimizer; use the same, or start from '
+                         f'its weights with --init_from={path} --out_dir=ANOTHER')
     for each, state in zip(optimizers, states, strict=True):
         wanted = [{k: v for k, v in group.items() if k != 'params'} for group in each.param_groups]
-        each.load_state_dict(state)
+        try:
+            each.load_state_dict(state)
+            fits = all(t.dim() == 0 or t.shape == p.shape or name == memory_name(*t.shape)
+                       for p, memory in each.state.items() for name, t in memory.items())
+        except Exception as error: # what is not of ours can raise nearly anything
+            raise SystemExit(f'{path}: its optimizers do not fit this model ({type(error).__name__}); '
+                             f'start from its weights with --init_from={path} --out_dir=ANOTHER') from None
+        if not fits:
+            raise SystemExit(f'{path}: its optimizers remember another model; start from its weights with '
+                             f'--init_from={path} --out_dir=ANOTHER')
         for group, values in zip(each.param_groups, wanted, strict=True):
             group.update(values)
+
+
+def set_rates(optimizers, share, iter_num, muon_momentum):
+    """Set what changes from update to update: each group's rate, and how long Muon's memory is."""
+    for group in all_groups(optimizers):
+        group['lr'] = group['peak_lr'] * share
+        if 'momentum' in group:
+            group['momentum'] = momentum_at(iter_num, muon_momentum)
 
 
 def momentum_at(iter_num, final):

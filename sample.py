@@ -34,11 +34,12 @@ import os
 
 import torch
 
+from checkpoint import BEST, LAST, PREVIOUS, build, from_gpt2, read_first
 from data.bins import chars_of_nanogpt
 from data.tokenizer import CharTokenizer, from_json
 from device import choose_device
 from generate import generate_texts, prompt_ids
-from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint
+from model import GPT, GPTConfig
 
 
 def check(s):
@@ -58,12 +59,9 @@ def check(s):
         raise SystemExit('sample.py: ' + '; '.join(wrong))
 
 
-def find_checkpoint(out_dir, checkpoint):
-    """The path of the file to read."""
-    if checkpoint:
-        return checkpoint
-    best, last = os.path.join(out_dir, 'best.pt'), os.path.join(out_dir, 'ckpt.pt')
-    return best if os.path.exists(best) else last
+def candidates(out_dir, checkpoint):
+    """Paths of the files to read, the next where one is damaged."""
+    return [checkpoint] if checkpoint else [os.path.join(out_dir, name) for name in (BEST, LAST, PREVIOUS)]
 
 
 def tokenizer_of(found, path, named):
@@ -90,7 +88,7 @@ def load_tokenizer(path):
     try:
         with open(path, encoding='utf-8') as f:
             return from_json(json.load(f)['tokenizer'])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} '
                          f'({type(error).__name__}: {error})') from None
 
@@ -139,8 +137,8 @@ def main():
               'as likely as any other, so what it writes is noise. Training changes the weights, not one '
               'line of this program.\n')
     else:
-        path = find_checkpoint(out_dir, checkpoint) if init_from == 'checkpoint' else init_from
-        found = read_checkpoint(path) if init_from == 'checkpoint' else from_gpt2(init_from)
+        found, path = read_first(candidates(out_dir, checkpoint)) if init_from == 'checkpoint' else \
+            (from_gpt2(init_from), init_from)
         model, letters = build(found, path), tokenizer_of(found, path, tokenizer)
         trained = f", trained for {found['iter_num']} iters" if 'iter_num' in found else ''
         print(f'{path}: {model.n_params():,} parameters{trained} | device {rank_device}\n')

@@ -15,12 +15,14 @@ init_from = 'scratch' # scratch, resume (goes on where out_dir stopped), gpt2, g
     # gpt2-xl, or a checkpoint file
 overwrite = False # start anew in an out_dir that already holds a run, which is then lost
 eval_only = False # print the validation loss; train and save nothing
+dry_run = False # print the size of model and run and the memory they take; train and save nothing
 seed = 1337 # of the weights, the order of the data, dropout and samples
 
 # data
 dataset = 'tinystories' # a folder of data/, or the path of one that holds train.bin, val.bin and meta.json
 input = '' # a text file, or a folder of them, to train on instead of what the dataset would download
 max_samples = -1 # take only so many documents from the hub; 0: all; -1: as the dataset's prepare.py has it
+check_data = False # compare every byte of the data with its checksum; below 64 MB that is always done
 batch_size = 16 # sequences in one forward pass on one device; lower it when memory runs out
 gradient_accumulation_steps = 1 # forward passes in one update, over all devices together
 block_size = 256 # tokens of context; shortened, saying so, when the text is shorter
@@ -71,7 +73,9 @@ eval_interval = 250 # validation loss, always once more at the end
 eval_tokens = 0 # how much of val is read for it; 0: all
 sample_interval = 0 # a piece of text that the model writes now; always at the end
 sample_tokens = 200 # how long such a text may get
-save_interval = 0 # ckpt.pt, besides at every evaluation and at the end
+save_interval = 0 # ckpt.pt, besides before every evaluation and at the end
+save_minutes = 10.0 # ckpt.pt, by the clock, too: what a power cut may cost; 0: never
+keep = 0 # so many ckpt-<iter>.pt besides ckpt.pt and the one before it, ckpt.prev.pt
 wandb_log = False # send the log to wandb, too; WANDB_MODE=offline needs no account
 wandb_project = 'pocketgpt' # its project there
 wandb_run_name = '' # its name there; '': out_dir
@@ -128,13 +132,26 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    Writer,
+    build,
+    from_gpt2,
+    holds_a_run,
+    read_checkpoint,
+    read_first,
+    remove_run,
+)
 from data import bins
 from data.tokenizer import from_json
 from device import (
@@ -148,56 +165,31 @@ from device import (
     sum_over_ranks,
 )
 from generate import generate_texts
-from log import Log, draw_loss, progress_line, start_wandb, validation_line
-from model import GPT, GPTConfig, build, from_gpt2, read_checkpoint, save
-from optim import all_groups, lr_share, make_optimizers, momentum_at, restore
+from guard import (
+    SHAPE,
+    Watch,
+    check_resumable,
+    choose_shape,
+    memory_line,
+    memory_needed,
+    out_of_memory_told,
+    problems,
+    weights_are_sound,
+)
+from log import Log, draw_loss, progress_line, say, start_wandb, validation_line
+from model import GPT
+from optim import all_groups, lr_share, make_optimizers, restore, set_rates
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SHAPE = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'vocab_size', 'bias', 'activation',
-         'tie_weights')
 
 
 # ---- before the first update ----
-
-def check(s):
-    """SystemExit with all that is impossible in the settings s, before anything is read or made."""
-    wrong = [f'{name} must be at least 1, got {s[name]}'
-             for name in ('batch_size', 'gradient_accumulation_steps', 'block_size', 'max_bad_steps')
-             if s[name] < 1]
-    wrong += [f'{name} must not be negative, got {s[name]}' for name, value in s.items()
-              if name != 'max_samples' and isinstance(value, (int, float)) and value < 0]
-    wrong += [f'{name} must be below 1, got {s[name]}'
-              for name in ('beta1', 'beta2', 'muon_momentum') if s[name] >= 1]
-    if s['schedule'] not in ('linear', 'cosine'):
-        wrong.append(f"schedule must be linear or cosine, got {s['schedule']!r}")
-    if s['optimizer'] not in ('auto', 'muon', 'adamw'):
-        wrong.append(f"optimizer must be auto, muon or adamw, got {s['optimizer']!r}")
-    if not 0 < s['decay_fraction'] <= 1:
-        wrong.append(f"decay_fraction must be above 0 and at most 1, got {s['decay_fraction']}")
-    if s['lr_decay_iters'] and s['warmup_iters'] >= s['lr_decay_iters']:
-        wrong.append(f"warmup_iters must be less than lr_decay_iters = {s['lr_decay_iters']}, "
-                     f"got {s['warmup_iters']}")
-    if s['min_lr'] > s['learning_rate']:
-        wrong.append(f"min_lr must not be above learning_rate = {s['learning_rate']}, got {s['min_lr']}")
-    if wrong:
-        raise SystemExit('train.py: ' + '; '.join(wrong))
-
 
 def limits(s, typed):
     """(max_iters, epochs, max_minutes) of the settings s, 0: no limit; what was typed goes alone."""
     names = ('max_iters', 'epochs', 'max_minutes')
     chosen = [name for name in names if s[name] and (name in typed or not typed.intersection(names))]
     return [s[name] if name in chosen else 0 for name in names] if chosen else [1000, 0, 0]
-
-
-def share_of_rank(accumulation, world_size):
-    """Micro-batches of one update for each process; SystemExit with the nearest totals that divide evenly."""
-    if accumulation % world_size:
-        below, above = accumulation // world_size * world_size, (accumulation // world_size + 1) * world_size
-        raise SystemExit(f'gradient_accumulation_steps: {accumulation} micro-batches cannot be dealt evenly '
-                         f'to {world_size} processes; '
-                         f'nearest: {" or ".join(str(n) for n in (below, above) if n)}')
-    return accumulation // world_size
 
 
 def find_dataset(dataset, run_dir, own_text):
@@ -226,17 +218,6 @@ def prepare(folder, script, own_text, max_samples):
     status = subprocess.run(command).returncode
     if status:
         raise SystemExit(status) # it has said what went wrong
-
-
-def shorten(block_size, meta, least=8):
-    """block_size, or as much of it as one window of train and of val can fill."""
-    tokens = {split: meta['splits'][split]['tokens'] for split in ('train', 'val')}
-    shortest = min(tokens, key=tokens.get)
-    room = tokens[shortest] - 1 # the last token has none after it
-    if room < min(least, block_size):
-        raise SystemExit(f'{shortest}.bin has {tokens[shortest]} tokens, need at least {least + 1}; '
-                         'use a longer text')
-    return min(block_size, room)
 
 
 def load_batch(tokens, starts, block_size, device):
@@ -317,15 +298,21 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
 
 
 def note_signals():
-    """A list that receives the name of a SIGINT or SIGTERM, for the loop; a second one ends the process."""
+    """
+    A list that receives the name of a signal that asks to stop, for the loop; a second one ends the process.
+
+    SIGINT is Ctrl-C, SIGTERM what schedulers send, SIGHUP a terminal that was closed (ignored after nohup).
+    """
     received = []
 
     def note(number, frame):
         received.append(signal.Signals(number).name)
         signal.signal(number, signal.SIG_DFL)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
+    for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
+        number = getattr(signal, name, None) # Windows has no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, note)
     return received
 
 
@@ -340,58 +327,38 @@ def resume_command():
 
 # ---- the run ----
 
+@dataclass
+class Progress:
+    """How far a run is; a checkpoint has these under the same names."""
+    iter_num: int = 0 # updates made
+    minutes: float = 0.0 # of training, over all resumes
+    best_val_loss: float = math.inf # the least so far, nats per token
+    evals_since_best: int = 0 # for patience
+    evaluated: int = 0 # iter_num at the last evaluation, which is not done twice
+
+
 def find_weights(init_from, run_dir):
-    """The checkpoint to start from as a dict, and its name; ({}, '') for scratch."""
+    """The checkpoint to start from as a dict, and its path; ({}, '') for scratch."""
     if init_from == 'scratch':
         return {}, ''
     if init_from in ('gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'):
         return from_gpt2(init_from), init_from
-    path = os.path.join(run_dir, 'ckpt.pt') if init_from == 'resume' else init_from
-    if init_from != 'resume' and not os.path.exists(path):
+    if init_from == 'resume':
+        checkpoint, path = read_first([os.path.join(run_dir, name) for name in (LAST, PREVIOUS)])
+        check_resumable(checkpoint, path, Progress)
+        return checkpoint, path
+    if not os.path.exists(init_from):
         raise SystemExit(f'init_from: expected scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl or '
                          f'the path of a checkpoint, got {init_from!r}, which is none of these')
-    checkpoint = read_checkpoint(path)
-    if init_from == 'resume' and not checkpoint.get('optimizers'):
-        raise SystemExit(f'{path}: holds weights only, so its run cannot go on; begin a new one with them: '
-                         f'--init_from={path} --out_dir=ANOTHER')
-    return checkpoint, path
+    return read_checkpoint(init_from), init_from
 
 
-def make_model(checkpoint, path, settings, typed, meta):
-    """A GPT on the CPU of the checkpoint's shape, or without one, of the shape that the settings give."""
-    vocab_size = settings['vocab_size'] or meta['vocab_size']
-    if not checkpoint:
-        shape = {name: settings[name] for name in SHAPE} | {
-            'dropout': settings['dropout'], 'vocab_size': vocab_size,
-            'block_size': shorten(settings['block_size'], meta)}
-        if shape['block_size'] < settings['block_size']:
-            print(f"block_size shortened from {settings['block_size']} to {shape['block_size']}: "
-                  'the text is that short')
-        torch.manual_seed(settings['seed'])
-        model = GPT(GPTConfig(**shape), settings['copying'])
-    else:
-        shape = checkpoint['model_config']
-        for name in SHAPE:
-            shorter = (name == 'block_size' and settings[name] < shape.get(name, 0)
-                       and settings['init_from'] != 'resume')
-            # such as a block_size then shortened
-            as_before = settings[name] == checkpoint.get('settings', {}).get(name)
-            if (name in typed and name in shape and settings[name] != shape[name]
-                    and not (shorter or as_before)):
-                raise SystemExit(f'{path}: its {name} is {shape[name]}, the command line says '
-                                 f'{settings[name]}; leave --{name} out, or start from scratch')
-        block_size = shape['block_size']
-        if settings['init_from'] != 'resume':
-            block_size = min(block_size, settings['block_size'])
-        model = build(checkpoint, path, settings['dropout'], shorten(block_size, meta))
-        if checkpoint.get('tokenizer', meta['tokenizer']) != meta['tokenizer']:
-            raise SystemExit(f'{path}: was trained with another tokenizer than the data is in; prepare the '
-                             'data with the same one, or start from scratch')
-    largest = max(meta['splits'][split]['largest_id'] for split in ('train', 'val'))
-    if largest >= model.config.vocab_size:
-        raise SystemExit(f'data: the largest id is {largest}, but the model knows ids below vocab_size = '
-                         f'{model.config.vocab_size}; raise --vocab_size or prepare the data again')
-    return model
+def make_model(checkpoint, path, shape, seed, copying):
+    """A GPT of this shape on the CPU, with the weights of the checkpoint if there is one."""
+    if checkpoint:
+        return build(checkpoint, path, shape.dropout, shape.block_size)
+    torch.manual_seed(seed)
+    return GPT(shape, copying)
 
 
 def default_out_dir(config_files, dataset):
@@ -401,37 +368,22 @@ def default_out_dir(config_files, dataset):
     return 'out-' + os.path.basename(os.path.normpath(dataset))
 
 
-def make_folder(path):
+def start_folder(run_dir, resumed, overwrite):
+    """
+    Make the folder of a run, or put aside what must not be mistaken for a part of it.
+
+    resumed: the checkpoint that the run goes on from, '' for a new run
+    """
+    last = os.path.join(run_dir, LAST)
     try:
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(run_dir, exist_ok=True)
+        if resumed and resumed != last and os.path.exists(last): # or the damaged would push out the good
+            os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt'))
+        elif overwrite and not resumed:
+            remove_run(run_dir)
     except OSError as error:
-        raise SystemExit(f'out_dir: {path} cannot be made ({error.strerror}); '
+        raise SystemExit(f'out_dir: {run_dir} cannot be made or changed ({error.strerror}); '
                          'choose another --out_dir') from None
-
-
-def settle(unsettled, lag, bad_steps, max_bad_steps, run_dir):
-    """
-    How many updates in a row were skipped because loss or gradient was not finite; says so for each.
-
-    unsettled: list of (iter_num, loss, norm, good, lr) of updates not asked about yet; the last lag stay
-    bad_steps: the number before them
-    Raises SystemExit when it was one too many.
-    """
-    while len(unsettled) > lag:
-        iter_num, loss, norm, good, lr = unsettled.pop(0)
-        bad_steps = 0 if good else bad_steps + 1
-        if not good:
-            print(f'iter {iter_num} | loss {loss.item()} | lr {lr:.2e} | norm {norm.item()} | not finite, '
-                  f'update skipped ({bad_steps} in a row, {max_bad_steps} end the run)', flush=True)
-        if bad_steps >= max_bad_steps:
-            raise diverged(f'loss or gradient was not finite {bad_steps} times in a row, '
-                           f'last at iter {iter_num} with lr {lr:.2e}', run_dir)
-    return bad_steps
-
-
-def diverged(what, run_dir):
-    return SystemExit(f'train.py: {what}; what {run_dir} holds is from before that; lower --learning_rate '
-                      'and --muon_learning_rate')
 
 
 def print_differences(old, new):
@@ -450,8 +402,8 @@ def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
     model.eval()
     for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.6, seed=seed,
                                device=device):
-        print('-' * 20 + f'\n{text.strip()}')
-    print('-' * 20, flush=True)
+        say('-' * 20 + f'\n{text.strip()}')
+    say('-' * 20)
     model.train()
 
 
@@ -470,23 +422,38 @@ def time_left(iter_num, first_iter, last_iter, seconds, minutes, max_minutes):
     return min(left + ([(max_minutes - minutes) * 60] if max_minutes else []))
 
 
+def length_of_run(settings, typed, updates_per_epoch):
+    """
+    (last_iter, most_minutes, decay_iters, warmup_iters) that the settings come to; 0: no such limit.
+
+    The rate falls over decay_iters updates, or by the clock where they are 0.
+    """
+    most_iters, most_epochs, most_minutes = limits(settings, typed)
+    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n), default=0)
+    decay_iters, warmup = settings['lr_decay_iters'] or last_iter, settings['warmup_iters']
+    if decay_iters and warmup >= decay_iters:
+        print(f'warmup_iters shortened from {warmup} to {decay_iters // 10}: '
+              f'the run has {decay_iters} updates')
+        warmup = decay_iters // 10
+    return last_iter, most_minutes, decay_iters, warmup
+
+
 def main():
     # settings that cannot be, and a run that must not be lost
-    check(config.settings)
-    run_dir = out_dir or default_out_dir(config.files, dataset)
-    ckpt_path, best_path = os.path.join(run_dir, 'ckpt.pt'), os.path.join(run_dir, 'best.pt')
-    resuming = init_from == 'resume'
-    if os.path.exists(ckpt_path) and not (resuming or overwrite or eval_only):
-        raise SystemExit(f'{run_dir} already holds a run; go on with it: --init_from=resume, or lose it: '
-                         '--overwrite, or choose another --out_dir')
+    run_dir, resuming = out_dir or default_out_dir(config.files, dataset), init_from == 'resume'
+    wrong = problems(config.settings, int(os.environ.get('WORLD_SIZE', 1)))
+    if holds_a_run(run_dir) and not (resuming or overwrite or eval_only or dry_run):
+        wrong.append(f'{run_dir} already holds a run; go on with it: --init_from=resume, or lose it: '
+                     '--overwrite, or choose another --out_dir')
+    if wrong:
+        raise SystemExit('train.py: ' + '; '.join(wrong))
 
     # the machine
     wanted_device, device_reason = choose_device(device)
     rank, world_size, rank_device = start_processes(wanted_device, backend)
-    master_process = rank == 0
+    master_process, on_gpu = rank == 0, rank_device.startswith('cuda')
     if not master_process:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8') # only one process talks
-    micro_steps = share_of_rank(gradient_accumulation_steps, world_size)
     rank_dtype, dtype_reason = choose_dtype(dtype, rank_device)
     compiling, compile_reason = choose_compile(compile, rank_device)
     print(f'torch {torch.__version__} | device {wanted_device} ({device_reason}) | '
@@ -496,183 +463,193 @@ def main():
     scaler = torch.amp.GradScaler('cuda') if rank_dtype == 'float16' else None
 
     # the data
-    checkpoint, checkpoint_name = find_weights(init_from, run_dir)
+    checkpoint, checkpoint_path = find_weights(init_from, run_dir)
     folder, script = find_dataset(dataset, run_dir, own_text=bool(input) or max_samples >= 0)
-    if master_process and (not os.path.exists(os.path.join(folder, 'train.bin')) or (input and not resuming)):
+    missing = not os.path.exists(os.path.join(folder, 'train.bin')) or (input and not resuming)
+    if master_process and missing and not dry_run:
         prepare(folder, script, input, max_samples)
     if world_size > 1:
         dist.barrier()
-    meta = bins.load_meta(folder)
+    meta = bins.load_meta(folder, every_byte=check_data)
     tokenizer = from_json(meta['tokenizer'])
 
-    # the model
-    raw_model = make_model(checkpoint, checkpoint_name, config.settings, config.typed, meta).to(rank_device)
-    T, sequences = raw_model.config.block_size, batch_size * gradient_accumulation_steps
+    # what is to be done
+    shape = choose_shape(checkpoint, checkpoint_path, config.settings, config.typed, meta)
+    T, sequences = shape.block_size, batch_size * gradient_accumulation_steps
+    with torch.device('meta'): # no memory
+        n_params = GPT(shape).n_params()
     n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
     updates_per_epoch = bins.windows_per_epoch(n_train, T) / sequences
     print(f'data {os.path.relpath(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
           f'1 epoch = {updates_per_epoch:,.1f} updates of {sequences * T:,} tokens '
           f'({batch_size} sequences x {T} tokens x {gradient_accumulation_steps} micro-batches)')
-    print(f'model {raw_model.config.arch}: {raw_model.n_params():,} parameters | '
-          f'{raw_model.config.n_layer} layers, {raw_model.config.n_embd} wide, '
-          f'vocabulary of {raw_model.config.vocab_size:,}')
-
-    # how far to go
-    most_iters, most_epochs, most_minutes = limits(config.settings, config.typed)
-    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n),
-                    default=0) # 0: the clock decides
-    decay_iters = lr_decay_iters or last_iter
-    warmup = warmup_iters
-    if decay_iters and warmup_iters >= decay_iters:
-        warmup = decay_iters // 10
-        print(f'warmup_iters shortened from {warmup_iters} to {warmup}: the run has {decay_iters} updates')
-    iter_num = checkpoint['iter_num'] if resuming else 0
-    if resuming and last_iter and iter_num >= last_iter and not eval_only:
-        return print(f'{run_dir} is already at iter {iter_num} >= {last_iter}: nothing to do; '
+    print(f'model {shape.arch}: {n_params:,} parameters | {shape.n_layer} layers, {shape.n_embd} wide, '
+          f'vocabulary of {shape.vocab_size:,}')
+    last_iter, most_minutes, decay_iters, warmup = length_of_run(config.settings, config.typed,
+                                                                 updates_per_epoch)
+    kind = {'modern': 'muon', 'gpt2': 'adamw'}[shape.arch] if optimizer == 'auto' else optimizer
+    if dry_run:
+        print(memory_line(memory_needed(shape, batch_size, kind, rank_dtype), shape, batch_size))
+        print(f'run: {last_iter:,} updates, {last_iter * sequences * T:,} tokens, '
+              f'{last_iter / updates_per_epoch:,.2f} epochs' if last_iter else f'run: {most_minutes} minutes')
+        return print('nothing was trained or written')
+    done = Progress(**{f.name: checkpoint[f.name] for f in fields(Progress)}) if resuming else Progress()
+    if resuming and last_iter and done.iter_num >= last_iter and not eval_only:
+        return print(f'{run_dir} is already at iter {done.iter_num} >= {last_iter}: nothing to do; '
                      'raise --max_iters to go on')
 
-    # the optimizers, and what a resumed run remembers
-    kind = {'modern': 'muon', 'gpt2': 'adamw'}[raw_model.config.arch] if optimizer == 'auto' else optimizer
+    # the model, the optimizers, and what a resumed run remembers
+    memory_told = partial(out_of_memory_told, shape, batch_size, gradient_accumulation_steps, kind,
+                          rank_dtype, rank_device)
+    with memory_told():
+        raw_model = make_model(checkpoint, checkpoint_path, shape, seed, copying).to(rank_device)
     ns_dtype = torch.float32 if rank_dtype == 'float32' else torch.bfloat16
     optimizers = make_optimizers(raw_model, kind, learning_rate, muon_learning_rate, weight_decay,
                                  (beta1, beta2), ns_dtype)
-    minutes_before, best_val_loss, evals_since_best, evaluated = 0.0, math.inf, 0, 0
     if resuming:
-        restore(optimizers, checkpoint['optimizers'])
-        minutes_before, best_val_loss = checkpoint['minutes'], checkpoint['best_val_loss']
-        evals_since_best, evaluated = checkpoint['evals_since_best'], checkpoint['evaluated']
+        restore(optimizers, checkpoint['optimizers'], checkpoint_path)
         if scaler and checkpoint['scaler']:
             scaler.load_state_dict(checkpoint['scaler'])
+        print(f'resume: {checkpoint_path}, iter {done.iter_num}')
         print_differences(checkpoint['settings'], config.settings)
     checkpoint = None # its memory is needed
     model = torch.compile(raw_model) if compiling else raw_model
     if world_size > 1:
-        model = DistributedDataParallel(
-            model, device_ids=[rank_device] if rank_device.startswith('cuda') else None)
+        model = DistributedDataParallel(model, device_ids=[rank_device] if on_gpu else None)
 
     def validate():
         """What goes into the log about the weights as they are."""
-        val_loss = evaluate(model, bins.open_bin(folder, 'val', meta),
-                            bins.val_windows(n_val, T, eval_tokens), T, batch_size, autocast, rank_device,
-                            rank, world_size)
+        with memory_told():
+            val_loss = evaluate(model, bins.open_bin(folder, 'val', meta),
+                                bins.val_windows(n_val, T, eval_tokens), T, batch_size, autocast, rank_device,
+                                rank, world_size)
         n_bytes = meta['splits']['val']['bytes']
-        return {'iter': iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
+        return {'iter': done.iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
                 # None where the number of bytes is not known
                 'bits_per_byte': val_loss / math.log(2) * n_val / n_bytes if n_bytes else None,
-                'best': val_loss < best_val_loss}
+                'best': val_loss < done.best_val_loss}
 
     def state():
-        if not all(p.isfinite().all() for p in raw_model.parameters()):
-            raise diverged(f'weights are not finite after iter {iter_num}', run_dir)
-        return {'model': raw_model.state_dict(), # of the uncompiled module, so names have no prefix
-                'model_config': asdict(raw_model.config), # what GPTConfig takes
-                'tokenizer': meta['tokenizer'], # all that is needed to rebuild it
-                'optimizers': [each.state_dict() for each in optimizers], # in the order of make_optimizers
-                'scaler': scaler.state_dict() if scaler else None, # of float16
-                'iter_num': iter_num, # updates made
-                'minutes': minutes, # of training, over all resumes
-                'best_val_loss': best_val_loss, # the least so far, nats per token
-                'evals_since_best': evals_since_best, # for patience
-                'evaluated': evaluated, # iter_num at the last evaluation, which is not done twice
-                'settings': config.settings} # of this run
+        """What ckpt.pt holds of the run as it is; its copy, so that training can go on."""
+        x, y = load_batch(bins.open_bin(folder, 'val', meta), bins.val_windows(n_val, T)[:1], T, rank_device)
+        if not weights_are_sound(raw_model, x, y, autocast):
+            raise watch.diverged(f'weights or their loss are not finite after iter {done.iter_num}')
+        return writer.snapshot({
+            'model': raw_model.state_dict(), # of the uncompiled module, so names have no prefix
+            'model_config': asdict(shape), # what GPTConfig takes
+            'tokenizer': meta['tokenizer'], # all that is needed to rebuild it
+            'optimizers': [each.state_dict() for each in optimizers], # in the order of make_optimizers
+            'scaler': scaler.state_dict() if scaler else None, # of float16
+            **asdict(done),
+            'settings': config.settings}) # of this run
 
     if eval_only:
         return print(validation_line(validate(), last_iter, ['nothing']))
 
     # training: the loop begins once more than there are updates, so that the end is no special case
+    log = None
     if master_process:
-        make_folder(run_dir)
+        start_folder(run_dir, checkpoint_path if resuming else '', overwrite)
         wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) \
             if wandb_log else None
-        log = Log(os.path.join(run_dir, 'log.jsonl'), iter_num, evaluated, wandb_run)
+        log = Log(os.path.join(run_dir, 'log.jsonl'), done.iter_num, done.evaluated, wandb_run)
+        writer = Writer(run_dir, keep, f'{checkpoint_path} of iter {done.iter_num}' if resuming else 'none')
+    watch = Watch(max_bad_steps, log, writer.last_good if master_process else str)
     peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
-    first_iter, bad_steps, timed_iters, signals = iter_num, 0, 0, note_signals()
+    first_iter, timed_iters, signals, minutes_before = done.iter_num, 0, note_signals(), done.minutes
     began = timer = time.perf_counter()
-    minutes, interrupted, unsettled = minutes_before, 0, []
+    interrupted, owed, saved_minutes, last = 0, False, done.minutes, {'iter_num': -1}
+    tokens = bins.open_bin(folder, 'train', meta)
     model.train()
     while True:
         # all processes decide alike: by the clock of the first, and by a signal to any
-        if world_size == 1 or iter_num % 10 == 0: # asking the others takes time
-            minutes = minutes_before + (time.perf_counter() - began) / 60
-            minutes, interrupted = sum_over_ranks([minutes if master_process else 0.0, len(signals)],
-                                                  rank_device)
-        finished = (last_iter and iter_num >= last_iter) or (most_minutes and minutes >= most_minutes) \
-            or (patience and evals_since_best >= patience)
-        evaluating = not interrupted and iter_num > evaluated \
-            and (finished or is_due(eval_interval, iter_num))
-        saving = interrupted or (iter_num > first_iter and (evaluating or is_due(save_interval, iter_num)))
+        if world_size == 1 or done.iter_num % 10 == 0: # asking the others takes time
+            done.minutes = minutes_before + (time.perf_counter() - began) / 60
+            done.minutes, interrupted = sum_over_ranks([done.minutes if master_process else 0.0,
+                                                        len(signals)], rank_device)
+        finished = (last_iter and done.iter_num >= last_iter) \
+            or (most_minutes and done.minutes >= most_minutes) \
+            or (patience and done.evals_since_best >= patience)
+        evaluating = not interrupted and done.iter_num > done.evaluated \
+            and (finished or is_due(eval_interval, done.iter_num))
+        saving = done.iter_num > first_iter and (
+            owed or evaluating or is_due(save_interval, done.iter_num)
+            or (save_minutes and done.minutes >= saved_minutes + save_minutes))
         # a GPU is asked about the update before the one it is at, so that it never waits for us
-        lag = 1 if rank_device.startswith('cuda') and not (saving or finished) else 0
-        bad_steps = settle(unsettled, lag, bad_steps, max_bad_steps, run_dir)
-        if master_process and saving and not bad_steps:
-            save(state(), ckpt_path) # before the evaluation, which may fail
+        watch.settle(1 if on_gpu and not (saving or interrupted or finished) else 0)
+        owed = bool((saving or interrupted) and watch.bad_steps) # a skipped update is not the time for it
+        if (saving or interrupted) and not owed:
+            saved_minutes = done.minutes
+            if master_process:
+                last = state()
+                writer.put(last, LAST) # before the evaluation, which may fail
         if evaluating:
             record = validate()
-            evals_since_best, evaluated = 0 if record['best'] else evals_since_best + 1, iter_num
-            best_val_loss = min(best_val_loss, record['val_loss'])
-            finished = finished or (patience and evals_since_best >= patience)
-            sound = record['best'] or not bad_steps # weights that may have diverged replace nothing
+            done.evals_since_best = 0 if record['best'] else done.evals_since_best + 1
+            done.evaluated, done.best_val_loss = done.iter_num, min(done.best_val_loss, record['val_loss'])
+            finished = finished or (patience and done.evals_since_best >= patience)
+            sound = record['best'] or not watch.bad_steps # weights that may have diverged replace nothing
             if master_process:
                 log.write(record)
+                if sound and last['iter_num'] < done.iter_num:
+                    last = state()
                 if record['best']:
-                    save(state() | {'optimizers': []}, best_path)
-                if sound and (finished or bad_steps):
-                    save(state(), ckpt_path) # once more, with what the evaluation found
-                saved = [ckpt_path] * sound + [best_path] * record['best']
-                print(validation_line(record, last_iter, saved or ['nothing']), flush=True)
+                    writer.put({**last, **asdict(done), 'optimizers': []}, BEST)
+                if sound and (finished or watch.bad_steps):
+                    writer.put({**last, **asdict(done)}, LAST) # once more, with what the evaluation found
+                saved = [os.path.join(run_dir, name) for name in [LAST] * sound + [BEST] * record['best']]
+                say(validation_line(record, last_iter, saved or ['nothing']))
             if finished and not sound:
-                raise diverged(f'loss or gradient was not finite at iter {iter_num}, the last', run_dir)
+                raise watch.diverged(f'loss or gradient was not finite at iter {done.iter_num}, the last')
         if finished or interrupted:
             break
-        if master_process and is_due(sample_interval, iter_num):
+        if master_process and is_due(sample_interval, done.iter_num):
             show_samples(raw_model, tokenizer, 1, sample_tokens, seed, rank_device)
         if saving or evaluating:
             timer, timed_iters = time.perf_counter(), 0 # the speed printed is that of training
 
         # one update; which windows it sees depends on seed and iter_num alone
-        starts = bins.update_windows(n_train, T, sequences, seed, iter_num)
+        starts = bins.update_windows(n_train, T, sequences, seed, done.iter_num)
         starts = starts.reshape(-1, batch_size)[rank::world_size]
-        if iter_num == first_iter or iter_num % 100 == 0: # or the pages read so far would pile up in memory
-            tokens = bins.open_bin(folder, 'train', meta)
-        batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
-        progress = max(iter_num / decay_iters if decay_iters else 0.0,
-                       minutes / most_minutes if most_minutes else 0.0)
-        share = lr_share(iter_num, progress, warmup, decay_iters, decay_fraction, schedule,
+        progress = max(done.iter_num / decay_iters if decay_iters else 0.0,
+                       done.minutes / most_minutes if most_minutes else 0.0)
+        share = lr_share(done.iter_num, progress, warmup, decay_iters, decay_fraction, schedule,
                          min_lr / learning_rate if decay_lr and learning_rate else 1.0)
-        for group in all_groups(optimizers):
-            group['lr'] = group['peak_lr'] * share
-            if 'momentum' in group:
-                group['momentum'] = momentum_at(iter_num, muon_momentum)
-        seeds = [dropout_seed(seed, iter_num, micro_step, rank) for micro_step in range(micro_steps)] \
+        set_rates(optimizers, share, done.iter_num, muon_momentum)
+        seeds = [dropout_seed(seed, done.iter_num, micro_step, rank) for micro_step in range(len(starts))] \
             if dropout else None
-        loss, norm, good = train_step(model, optimizers, batches, autocast, scaler, grad_clip, seeds)
-        iter_num, timed_iters = iter_num + 1, timed_iters + 1
-        unsettled.append((iter_num, loss, norm, good, learning_rate * share))
+        with memory_told():
+            batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
+            loss, norm, good = train_step(model, optimizers, batches, autocast, scaler, grad_clip, seeds)
+        done.iter_num, timed_iters = done.iter_num + 1, timed_iters + 1
+        watch.note(done.iter_num, loss, norm, good, learning_rate * share)
 
         if master_process and log_interval \
-                and (is_due(log_interval, iter_num) or iter_num == first_iter + 1) and good:
+                and (is_due(log_interval, done.iter_num) or done.iter_num == first_iter + 1) and good:
             dt = (time.perf_counter() - timer) / timed_iters
-            record = {'iter': iter_num, 'loss': loss.item(), 'lr': learning_rate * share, 'norm': norm.item(),
-                      'dt': dt, 'tokens': iter_num * sequences * T, 'epoch': iter_num / updates_per_epoch}
+            record = {'iter': done.iter_num, 'loss': loss.item(), 'lr': learning_rate * share,
+                      'norm': norm.item(), 'dt': dt, 'tokens': done.iter_num * sequences * T,
+                      'epoch': done.iter_num / updates_per_epoch}
             log.write(record)
-            left = time_left(iter_num, first_iter, last_iter, time.perf_counter() - began, minutes,
+            left = time_left(done.iter_num, first_iter, last_iter, time.perf_counter() - began, done.minutes,
                              most_minutes)
             mfu = sequences * T / dt * raw_model.flops_per_token() / peak if peak else 0.0
-            print(progress_line(record, last_iter, sequences * T / dt, mfu, left), flush=True)
+            say(progress_line(record, last_iter, sequences * T / dt, mfu, left))
             timer, timed_iters = time.perf_counter(), 0
 
     # what there is to look at
     if master_process:
+        writer.finish()
+        if interrupted and watch.bad_steps:
+            raise watch.diverged(f'stopped after iter {done.iter_num}, whose loss or gradient was not finite')
         draw_loss(os.path.join(run_dir, 'log.jsonl'), os.path.join(run_dir, 'loss.png'))
-        if interrupted and bad_steps:
-            raise diverged(f'stopped after iter {iter_num}, whose loss or gradient was not finite', run_dir)
         if interrupted:
-            print(f'stopped by {signals[0] if signals else "a signal"} after iter {iter_num}; '
-                  f'saved {ckpt_path}; to go on:\n    {resume_command()}')
+            say(f'stopped by {signals[0] if signals else "a signal"} after iter {done.iter_num}; '
+                f'saved {os.path.join(run_dir, LAST)}; to go on:\n    {resume_command()}')
         else:
             show_samples(raw_model, tokenizer, 3, sample_tokens, seed, rank_device)
-            print(f'done in {minutes:.1f} minutes: best val {best_val_loss:.4f} | '
-                  f'loss curve {run_dir}/loss.png | for more:\n    python sample.py --out_dir={run_dir}')
+            say(f'done in {done.minutes:.1f} minutes: best val {done.best_val_loss:.4f} | '
+                f'loss curve {run_dir}/loss.png | for more:\n    python sample.py --out_dir={run_dir}')
 
 
 if __name__ == '__main__':

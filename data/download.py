@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from tqdm import tqdm
 
-from data import bins
+from data import write
 from data.tokenizer import SEPARATOR
 
 TEXT_FILES = ('.txt', '.md', '.parquet') # what is taken out of a folder
@@ -190,7 +190,7 @@ def tiny_shakespeare(path, folder):
     source = path or SHAKESPEARE_URLS[0]
     if not path:
         path = os.path.join(folder, 'input.txt')
-        bins.make_folder(folder)
+        write.make_folder(folder)
         if not os.path.isfile(path):
             fetch_shakespeare(path)
     text = '\n\n'.join(local_documents(path))
@@ -269,8 +269,8 @@ def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, no
     source = path or f'{corpus.name} {corpus.subset}'.strip()
     size = f' of {sum(map(os.path.getsize, local_files(path))):,} bytes' if path else ''
     job = f'{source}{size}: {tokenizer.kind} {tokenizer.n_vocab}, {val_documents} val, at most {max_samples}'
-    bins.make_folder(folder)
-    done = bins.documents_done(folder, job)
+    write.make_folder(folder)
+    done = write.documents_done(folder, job)
     skip = sum(done.values())
     if path:
         texts = islice(local_documents(path), skip, None)
@@ -279,11 +279,11 @@ def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, no
         state_needs(folder, corpus, max_samples or corpus.documents)
     if skip:
         print(f'{folder}: {skip:,} documents are done, going on after them')
-    texts = islice(texts, max_samples - skip if max_samples else None)
-    splits = {'val': islice(texts, val_documents - done.get('val', 0)), 'train': texts}
+    texts = islice(texts, max(0, max_samples - skip) if max_samples else None)
+    splits = {'val': islice(texts, max(0, val_documents - done.get('val', 0))), 'train': texts}
     totals = {'val': val_documents, 'train': max_samples - val_documents if max_samples else None}
     try:
-        bins.write_dataset(folder, splits, tokenizer, source, totals=totals, job=job, note_every=note_every)
+        write.write_dataset(folder, splits, tokenizer, source, totals=totals, job=job, note_every=note_every)
     except KeyboardInterrupt:
         raise SystemExit(f'{folder}: stopped; the same command goes on') from None
 
@@ -293,9 +293,9 @@ def state_needs(folder, corpus, documents):
     needed, download = documents * corpus.tokens_each * 2, documents * corpus.download_bytes_each # bytes
     begun = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith('.bin.tmp')]
     free = shutil.disk_usage(folder).free + sum(begun)
-    print(f'{corpus.name}: {documents:,} documents, about {bins.sized(download)} to download, not kept\n'
-          f'{folder}: about {bins.sized(needed)} of bins ({bins.sized(free)} are free), memory below 2 GB\n'
+    print(f'{corpus.name}: {documents:,} documents, about {write.sized(download)} to download, not kept\n'
+          f'{folder}: about {write.sized(needed)} of bins ({write.sized(free)} are free), memory below 2 GB\n'
           'stop it any time, the same command goes on')
     if free < needed:
-        raise SystemExit(f'{folder}: expected {bins.sized(needed)} of free disk, got {bins.sized(free)}; '
+        raise SystemExit(f'{folder}: expected {write.sized(needed)} of free disk, got {write.sized(free)}; '
                          'take less (--max_samples=100_000), or another disk (--out=FOLDER)')

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import heapq
 import os
+import reprlib
 import tempfile
 from collections import Counter, defaultdict
 from itertools import chain, pairwise
@@ -181,8 +182,8 @@ def checked_tokens(pattern, texts):
 
 
 def refusal(expected, got):
-    return SystemExit(f'tokenizer: expected {expected}, got {repr(got)[:60]}; prepare the data again, or use '
-                      'another checkpoint')
+    return SystemExit(f'tokenizer: expected {expected}, got {reprlib.repr(got)}; prepare the data again, or '
+                      'use another checkpoint')
 
 
 def single_bytes():

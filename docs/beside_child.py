@@ -25,10 +25,12 @@ if request.get('side') != 'theirs':
 
 import torch
 
+from checkpoint import build, read_checkpoint
 from data import bins
 from data.tokenizer import from_json, train_bpe
+from data.write import write_dataset
 from device import autocast_for, choose_device, choose_dtype, peak_flops
-from model import GPT, GPTConfig, build, read_checkpoint
+from model import GPT, GPTConfig
 from optim import all_groups, lr_share, make_optimizers
 
 SHAPE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'block_size')
@@ -206,7 +208,7 @@ def retokenize(p):
     meta = bins.load_meta(p['data'])
     known = from_json(meta['tokenizer'])
     texts = {split: known.decode(bins.open_bin(p['data'], split, meta).tolist()) for split in meta['splits']}
-    written = bins.write_dataset(p['out'], {split: [text] for split, text in texts.items()},
+    written = write_dataset(p['out'], {split: [text] for split, text in texts.items()},
                                  train_bpe([texts['train']], p['vocab_size']), p['data'])
     return {'tokens': written['splits']['train']['tokens'], 'vocab_size': written['vocab_size']}
 

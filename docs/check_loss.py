@@ -21,8 +21,8 @@ config = configure(globals())
 import hashlib
 import json
 
+from checkpoint import read_checkpoint
 from log import read_log
-from model import read_checkpoint
 
 # the settings that the losses of a run depend on, but for its seed
 DECIDES = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'dropout', 'bias', 'activation',

@@ -32,12 +32,12 @@ config = configure(globals())
 # after the settings, so that --help and a typo answer at once
 import re
 
+from checkpoint import build, read_checkpoint
 from data import bins
 from data.tinystories.stories import NAMES
 from data.tokenizer import from_json
 from device import choose_device
 from generate import generate_texts
-from model import build, read_checkpoint
 
 SPAN = 15
 

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from conftest import REPO, is_one_line, log_of, process, read, run
 
+from checkpoint import build
 from data import bins
 from data.tokenizer import from_json
-from model import GPT, build
+from model import GPT
 
 sys.path.insert(0, os.path.join(REPO, 'docs'))
 import beside_child

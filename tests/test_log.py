@@ -1,9 +1,13 @@
 """log.jsonl, the loss curve and the lines that are printed."""
 import json
 import math
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
+from conftest import REPO
 
 from log import Log, draw_loss, progress_line, read_log, start_wandb, validation_line
 
@@ -38,6 +42,55 @@ def test_A1_a_run_that_goes_on_drops_the_lines_after_the_place_where_it_goes_on(
     records = read_log(tmp_path / 'log.jsonl')
     assert [r['iter'] for r in records if 'loss' in r] == [1, 2, 3, 4]
     assert [r['iter'] for r in records if 'val_loss' in r] == [1, 2, 3]
+
+
+@pytest.mark.parametrize('line', ['', 'x', '{}', '[]', '{"iter": "2"}', '{"iter": 2}{"iter": 3}', '\x00' * 50,
+                                  '[' * 100_000 + '}', '{"loss": 1.0}'], ids=lambda line: line[:12])
+def test_what_is_no_line_of_a_log_is_left_out_wherever_it_stands(tmp_path, line):
+    path, whole = tmp_path / 'log.jsonl', '{"iter": 1, "loss": 2.0}\n'
+    path.write_text(f'{whole}{line}\n{whole}', encoding='utf-8')
+    assert read_log(path) == [{'iter': 1, 'loss': 2.0}] * 2
+    path.write_bytes(whole.encode() + b'\xff\xfe\n' + whole.encode()) # nor is this utf-8
+    assert len(read_log(path)) == 2
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
+def test_A3_a_full_disk_costs_lines_is_told_once_and_leaves_whole_lines(tmp_path, capsys):
+    import resource
+    path, old = tmp_path / 'log.jsonl', resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = Log(path, iter_num=0, evaluated=0)
+    log.write({'iter': 1, 'loss': 1.0})
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, old[1])) # room for half a line
+        log.write({'iter': 2, 'loss': 1.0})
+        log.write({'iter': 3, 'loss': 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    log.write({'iter': 4, 'loss': 1.0})
+    assert path.read_text(encoding='utf-8').splitlines() == [f'{{"iter": {i}, "loss": 1.0}}' for i in (1, 4)]
+    assert capsys.readouterr().out.count('WARNING: ') == 1
+
+
+def test_a_log_that_cannot_be_written_from_the_start_ends_in_one_line(tmp_path):
+    (tmp_path / 'log.jsonl').mkdir()
+    with pytest.raises(SystemExit, match='log.jsonl: cannot be written .*; make room or choose another'):
+        Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0)
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a place that is always full')
+@pytest.mark.parametrize('how, reached', [('say', True), ('print', False)])
+def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, how, reached):
+    code = f"from log import say; {how}('a line'{'' if reached else ', flush=True'}); open('reached', 'w')"
+    with open('/dev/full', 'w', encoding='utf-8') as full:
+        subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | {'PYTHONPATH': REPO},
+                       stdout=full, stderr=subprocess.DEVNULL)
+    assert (tmp_path / 'reached').exists() == reached
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    draw_loss(tmp_path / 'log.jsonl', tmp_path / 'missing' / 'loss.png')
+    assert 'could not be written (No such file or directory)' in capsys.readouterr().out
 
 
 def test_a_new_run_begins_an_empty_log(tmp_path):

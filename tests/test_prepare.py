@@ -359,12 +359,12 @@ def test_a_corpus_too_large_for_the_disk_is_one_line_beforehand(hub):
 
 SLOW = '''
 import sys, time
-from data import bins, download
+from data import download, write
 from data.tokenizer import from_json
 import json
 
-whole = bins.batches
-bins.batches = lambda texts: (time.sleep(0.02) or batch for batch in whole(texts, size=2000)) # not too fast
+whole = write.batches
+write.batches = lambda texts: (time.sleep(0.02) or batch for batch in whole(texts, size=2000)) # not too fast
 with open(sys.argv[3], encoding='utf-8') as file:
     tokenizer = from_json(json.load(file))
 download.write_corpus(sys.argv[1], None, sys.argv[2], 40, 0, tokenizer, note_every=50)
@@ -391,6 +391,25 @@ def test_C8_a_corpus_killed_half_way_goes_on_and_is_the_same_as_in_one_go(tmp_pa
         with open(f'killed/{name}', 'rb') as killed, open(f'whole/{name}', 'rb') as whole:
             assert killed.read() == whole.read()
     assert sorted(os.listdir('killed')) == ['meta.json', 'train.bin', 'val.bin']
+
+
+@pytest.mark.parametrize('documents', [3, 41, 101, 2**61])
+def test_a_corpus_with_a_wrong_note_of_how_far_it_is_is_one_line(documents, tmp_path, monkeypatch):
+    path = write(tmp_path / 'corpus.txt', SEPARATOR.join(TEXTS))
+
+    def stopped(path):
+        yield from TEXTS[:70]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, 'local_documents', stopped)
+        assert 'stopped' in one_line(pytest.raises(SystemExit, write_corpus, 'out', path, 100))
+    with open('out/progress.json', encoding='utf-8') as file:
+        noted = json.load(file)
+    assert noted['splits']['val']['documents'] == 40
+    noted['splits']['val']['documents'] = documents
+    write(tmp_path / 'out' / 'progress.json', json.dumps(noted))
+    assert 'progress.json' in one_line(pytest.raises(SystemExit, write_corpus, 'out', path, 100))
 
 
 @needs_gpt2

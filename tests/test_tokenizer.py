@@ -1,5 +1,7 @@
 """Text to ids and back: round trips, learning against a naive learner, descriptions from elsewhere."""
+import functools
 import json
+import math
 import os
 import random
 import string
@@ -243,6 +245,58 @@ def test_a_description_that_is_not_ours_is_refused_in_one_line(meta):
         from_json(meta)
     assert str(problem.value).startswith('tokenizer: expected ') and '\n' not in str(problem.value)
     assert len(str(problem.value)) < 300
+
+
+# hostile input, for test_bins.py and test_write.py, too
+
+JUNK = [None, True, -1, 0, 1, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '', 'x', 'a\nb', '\ud800',
+        '9' * 10**6, [], {}, ['x'], {'x': []}, functools.reduce(lambda inner, _: [inner], range(500), 'deep')]
+
+
+def replaced(rng, value):
+    """A copy of a JSON value with something in it, at any depth, replaced by junk, doubled or left out."""
+    if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
+        return rng.choice(JUNK)
+    changed = value.copy()
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key, what = rng.choice(keys), rng.random()
+    if what < 0.1:
+        del changed[key]
+    else:
+        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key])
+    return changed
+
+
+def mangled(rng, data):
+    """Bytes with one to three pieces flipped, overwritten, doubled or cut out, or without their end."""
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(data) + 1)
+        end = start + rng.choice([1, 1, 1, 4, 100, len(data)])
+        piece = data[start:end]
+        flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
+        data = data[:start] + rng.choice([flipped, rng.randbytes(len(piece)), piece * 2, b'']) + data[end:]
+    return data
+
+
+def survived(function, *arguments):
+    """What a function returns, or None where it ends in one short line; any other end fails the test."""
+    try:
+        return function(*arguments)
+    except SystemExit as problem:
+        message = str(problem.code)
+        assert message.isprintable() and 20 < len(message) < 1000
+        return None
+
+
+@pytest.mark.parametrize('kind', ['char', 'bpe', 'gpt2'])
+def test_a_changed_description_is_refused_or_taken_at_its_word(bpe, kind):
+    rng, text = random.Random(0), small_text(0, 20)
+    whole = {'char': CharTokenizer.of(text), 'bpe': bpe, 'gpt2': GPT2Tokenizer()}[kind].to_json()
+    for _ in range(300):
+        changed = replaced(rng, whole)
+        found = survived(from_json, changed)
+        assert found is None or found.to_json() == changed
+        assert found is None or kind != 'bpe' or found.decode(found.encode(text)) == text
 
 
 # GPT-2's vocabulary

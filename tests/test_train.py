@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,21 +17,20 @@ import torch.nn.functional as F
 from conftest import TINY, command, is_one_line, log_of, process, read, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from checkpoint import build, read_checkpoint, save
 from data import bins
 from data.tinystories.stories import stories
-from model import GPT, GPTConfig, build, read_checkpoint, save
+from guard import problems, shorten
+from model import GPT, GPTConfig
 from optim import make_optimizers
 from train import (
     by_depth,
-    check,
     config,
     dropout_seed,
     evaluate,
     follow,
     limits,
     note_signals,
-    share_of_rank,
-    shorten,
     train_step,
 )
 
@@ -112,6 +112,17 @@ def test_A1_a_run_that_was_killed_and_resumed_equals_one_that_was_not_bit_for_bi
     assert_same_run(tmp_path / 'cut', tmp_path / 'whole')
 
 
+def test_A1_a_run_that_goes_on_with_other_micro_batches_sees_the_same_text(train, tmp_path):
+    flags = '--lr_decay_iters=6',
+    train('--max_iters=6', '--out_dir=whole', *flags)
+    train('--max_iters=3', '--out_dir=cut', *flags)
+    result = train('--max_iters=6', '--out_dir=cut', '--init_from=resume', *flags, '--batch_size=1',
+                   '--gradient_accumulation_steps=4')
+    assert 'resume: batch_size was 4, is now 1' in result.out
+    for mine, theirs in zip(log_of(tmp_path / 'cut'), log_of(tmp_path / 'whole'), strict=True):
+        assert abs(mine['loss'] - theirs['loss']) < 1e-5
+
+
 def test_A2_the_first_update_after_resuming_sees_text_that_the_run_has_not_seen(train, tmp_path):
     train('--max_iters=6', '--lr_decay_iters=9', *STILL)
     train('--max_iters=9', '--lr_decay_iters=9', *STILL, '--init_from=resume')
@@ -135,6 +146,53 @@ def test_A3_a_full_disk_leaves_the_old_checkpoint_and_ends_in_one_line(train, tm
     assert train('--max_iters=8', '--init_from=resume').status == 0
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
+def test_A3_a_disk_that_is_full_for_a_while_is_told_and_does_not_end_the_run(train, tmp_path, monkeypatch):
+    import resource
+    old, real, sizes = resource.getrlimit(resource.RLIMIT_FSIZE), os.replace, []
+
+    def replace(source, target): # the disk is full after the first checkpoint, and has room again later
+        real(source, target)
+        if str(target).endswith('ckpt.pt') and not sizes:
+            sizes.append(os.path.getsize(target))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[0] // 2, old[1]))
+
+    monkeypatch.setattr(os, 'replace', replace)
+    monkeypatch.setattr('log.say', lambda text: resource.setrlimit(resource.RLIMIT_FSIZE, old)
+                        if 'iter 5/8' in text else print(text))
+    try:
+        result = train('--max_iters=8', '--save_interval=1')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    assert result.status == 0, result.message
+    assert 1 <= result.out.count('WARNING: out/ckpt.pt: could not be written (') < 8
+    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 8
+
+
+def test_A3_a_damaged_checkpoint_is_told_put_aside_and_the_one_before_it_goes_on(train, tmp_path):
+    flags = '--lr_decay_iters=9', '--save_interval=2', '--eval_interval=0'
+    train('--max_iters=9', '--out_dir=whole', *flags)
+    train('--max_iters=7', *flags)
+    before = (tmp_path / 'out' / 'ckpt.prev.pt').read_bytes()
+    damaged = bytearray((tmp_path / 'out' / 'ckpt.pt').read_bytes())
+    damaged[len(damaged) // 2] ^= 64
+    (tmp_path / 'out' / 'ckpt.pt').write_bytes(damaged)
+    result = train('--max_iters=9', '--init_from=resume', *flags)
+    assert result.status == 0, result.message
+    assert 'WARNING: out/ckpt.pt: ' in result.out and 'going on with out/ckpt.prev.pt' in result.out
+    assert (tmp_path / 'out' / 'ckpt.damaged.pt').read_bytes() == damaged != before
+    assert_same_run(tmp_path / 'out', tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('flags, kept', [(['--save_interval=2'], [4, 6, 7]), (['--save_interval=0'], [7]),
+                                         (['--save_interval=0', '--save_minutes=1e-9'], [5, 6, 7])])
+def test_the_last_few_checkpoints_are_kept_by_number_and_by_the_clock(train, tmp_path, flags, kept):
+    train('--max_iters=7', '--eval_interval=0', '--keep=3', *flags)
+    names = sorted(path.name for path in (tmp_path / 'out').glob('ckpt-*.pt'))
+    assert names == [f'ckpt-{iter_num:07d}.pt' for iter_num in kept]
+    assert [read(tmp_path / 'out' / name)['iter_num'] for name in names] == kept
+
+
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_A3_a_kill_during_save_leaves_a_file_that_can_be_read(tmp_path):
     path, weights, cut_short = tmp_path / 'ckpt.pt', torch.zeros(3_000_000), 0
@@ -154,7 +212,7 @@ def test_A3_a_kill_during_save_leaves_a_file_that_can_be_read(tmp_path):
     assert cut_short, 'no kill came during a save'
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, getattr(signal, 'SIGHUP', signal.SIGINT)])
 def test_A4_a_signal_ends_the_run_which_is_saved_and_prints_what_resumes_it(train, tmp_path, number):
     def stop():
         while not (tmp_path / 'out' / 'log.jsonl').exists() or not log_of(tmp_path / 'out'):
@@ -193,6 +251,19 @@ def test_A4_a_second_signal_is_left_to_the_system():
         assert received == ['SIGTERM'] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     finally:
         for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs SIGHUP')
+def test_A4_a_run_under_nohup_outlives_its_terminal():
+    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        received = note_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert received == [] and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for number, handler in {**old, signal.SIGHUP: before}.items():
             signal.signal(number, handler)
 
 
@@ -267,9 +338,20 @@ def test_A10_a_run_is_not_overwritten_unless_asked_for(train, tmp_path):
     result = train('--max_iters=4')
     assert is_one_line(result) and '--init_from=resume' in result.message and '--overwrite' in result.message
     assert files(tmp_path) == before
-    assert train('--max_iters=4', '--overwrite').status == 0
+    train('--max_iters=5', '--init_from=resume', '--keep=1')
+    assert train('--max_iters=4', '--overwrite', '--eval_interval=0').status == 0
+    assert not list((tmp_path / 'out').glob('ckpt-*.pt')) # nothing is left of the run that was there
+    assert read(tmp_path / 'out' / 'ckpt.prev.pt')['iter_num'] == 4
     assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 4
     assert [record['iter'] for record in log_of(tmp_path / 'out')] == [1, 2, 3, 4]
+
+
+def test_A10_what_a_crash_between_two_renames_leaves_is_a_run_too(train, tmp_path):
+    train('--max_iters=3')
+    (tmp_path / 'out' / 'ckpt.pt').unlink()
+    assert is_one_line(train('--max_iters=4'))
+    result = train('--max_iters=4', '--init_from=resume')
+    assert result.status == 0 and 'resume: out/ckpt.prev.pt, iter 3' in result.out
 
 
 @pytest.mark.parametrize('max_iters', [3, 5])
@@ -303,6 +385,18 @@ def test_A13_a_compiled_run_saves_what_an_uncompiled_one_resumes(train, dataset,
     assert train('--n_layer=1', '--max_iters=5', '--init_from=resume').status == 0
 
 
+@pytest.mark.slow
+def test_A1_a_compiled_run_that_goes_on_equals_one_that_did_not_stop_bit_for_bit(dataset, tmp_path):
+    words = (f'--dataset={dataset}', *TINY, '--n_layer=1', '--compile=True', '--lr_decay_iters=6',
+             '--dropout=0.2', '--gradient_accumulation_steps=2')
+    for out, *more in [('whole', '--max_iters=6'), ('cut', '--max_iters=3'),
+                       ('cut', '--max_iters=6', '--init_from=resume')]:
+        result = process('train.py', *words, f'--out_dir={out}', *more, cwd=tmp_path,
+                         TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'))
+        assert result.returncode == 0, result.stderr
+    assert_same_run(tmp_path / 'cut', tmp_path / 'whole')
+
+
 def test_A14_what_train_writes_loads_as_plain_tensors_and_plain_python(trained):
     plain = {'model', 'model_config', 'tokenizer', 'optimizers', 'iter_num', 'best_val_loss', 'settings'}
     for name in ('ckpt.pt', 'best.pt'):
@@ -332,12 +426,28 @@ def test_A15_ten_bad_updates_in_a_row_end_the_run(train):
     assert train(*words, '--max_bad_steps=3').out.count('not finite, update skipped') == 3
 
 
+def test_A15_finite_weights_that_give_no_finite_loss_are_never_written_either(train, tmp_path):
+    words = '--arch=gpt2', '--eval_interval=1', '--warmup_iters=0', '--decay_lr=False'
+    train('--max_iters=4', *words)
+    before = files(tmp_path / 'out')
+    result = train('--max_iters=9', *words, '--init_from=resume', '--learning_rate=1e30')
+    assert is_one_line(result) and 'are not finite after iter 5' in result.message
+    assert 'the last good file is out/ckpt.pt of iter 4' in result.message
+    after = files(tmp_path / 'out')
+    assert all(after[name] == before[name] for name in after if name.suffix == '.pt')
+
+
+def test_A15_skipped_updates_are_in_the_log(train, tmp_path):
+    train('--max_iters=100', '--learning_rate=1e30', '--warmup_iters=0')
+    assert [record['skipped'] for record in log_of(tmp_path / 'out', 'skipped')] == list(range(1, 11))
+
+
 def test_A15_weights_that_are_not_finite_are_never_written(train, tmp_path):
     train('--max_iters=4', '--optimizer=adamw')
     before = files(tmp_path / 'out')
     result = train('--max_iters=5', '--optimizer=adamw', '--init_from=resume', '--decay_lr=False',
                    '--learning_rate=1e38', '--weight_decay=1000') # one update; its loss is finite still
-    assert is_one_line(result) and 'weights are not finite' in result.message
+    assert is_one_line(result) and 'are not finite after iter 5' in result.message
     after = files(tmp_path / 'out')
     assert all(after[name] == before[name] for name in after if name.suffix == '.pt')
 
@@ -400,7 +510,7 @@ def test_B10_it_runs_from_any_folder_and_leaves_its_files_there(fresh):
     assert result.returncode == 0, result.stderr
     assert sorted(path.name for path in folder.iterdir()) == ['out-shakespeare_char']
     assert {path.name for path in (folder / 'out-shakespeare_char').iterdir()} == {
-        'ckpt.pt', 'best.pt', 'log.jsonl', 'loss.png'}
+        'ckpt.pt', 'ckpt.prev.pt', 'best.pt', 'log.jsonl', 'loss.png'}
 
 
 def test_H1_with_no_flag_for_the_machine_it_trains_on_the_cpu_and_says_so(fresh):
@@ -458,9 +568,8 @@ def test_B12_an_interval_of_zero_never_happens(train, tmp_path):
 
 
 def test_B12_several_mistakes_are_told_at_once():
-    settings = config.settings # the defaults
-    with pytest.raises(SystemExit, match='batch_size .*; block_size .*; beta2 .*; schedule'):
-        check(settings | {'batch_size': 0, 'block_size': 0, 'beta2': 2.0, 'schedule': 'x'})
+    wrong = problems(config.settings | {'batch_size': 0, 'beta2': 2.0, 'n_head': 3, 'n_layer': 0})
+    assert [sentence.split()[0] for sentence in wrong] == ['batch_size', 'beta2', 'n_layer']
 
 
 @pytest.mark.parametrize('out_dir', ['file.txt', 'file.txt/out'])
@@ -596,17 +705,38 @@ def test_bins_of_nanogpt_are_trained_on_without_a_network(train, tmp_path, monke
 
 # ---- D: several processes ----
 
+TORCHRUN = '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2'
+RANKS = *TINY, '--gradient_accumulation_steps=2', '--eval_interval=2', '--lr_decay_iters=5'
+
+
 @pytest.fixture(scope='module')
 def two_ranks(dataset, tmp_path_factory):
     """(folder, what was printed) of the same run by two processes, into two/, and by one, into one/."""
     folder = tmp_path_factory.mktemp('ranks')
-    flags = (f'--dataset={dataset}', *TINY, '--gradient_accumulation_steps=2', '--max_iters=5',
-             '--eval_interval=2')
-    torchrun = '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2'
-    result = process('train.py', *flags, '--out_dir=two', cwd=folder, before=torchrun)
+    flags = f'--dataset={dataset}', *RANKS, '--max_iters=5'
+    result = process('train.py', *flags, '--out_dir=two', cwd=folder, before=TORCHRUN)
     assert result.returncode == 0, result.stderr
     assert run('train.py', *flags, '--out_dir=one', cwd=folder).status == 0
     return folder, result.stdout
+
+
+def test_A1_two_processes_that_go_on_equal_two_that_did_not_stop_and_one_to_rounding(two_ranks, dataset):
+    folder, _ = two_ranks
+    flags = f'--dataset={dataset}', *RANKS
+    result = process('train.py', *flags, '--out_dir=cut', '--max_iters=3', cwd=folder, before=TORCHRUN)
+    assert result.returncode == 0, result.stderr
+    shutil.copytree(folder / 'cut', folder / 'less')
+    flags += '--max_iters=5', '--init_from=resume'
+    result = process('train.py', *flags, '--out_dir=cut', cwd=folder, before=TORCHRUN)
+    assert result.returncode == 0, result.stderr
+    evaluated, lines = log_of(folder / 'cut', 'val_loss'), log_of(folder / 'cut')
+    assert [record['iter'] for record in evaluated] == [2, 3, 4, 5] and len(lines) == 5 # 3 was the end, once
+    assert untimed(lines) == untimed(log_of(folder / 'two'))
+    mine, theirs = read(folder / 'cut' / 'ckpt.pt'), read(folder / 'two' / 'ckpt.pt')
+    assert all(same(mine[key], theirs[key]) for key in ('model', 'optimizers'))
+    assert run('train.py', *flags, '--out_dir=less', cwd=folder).status == 0 # one process goes on
+    for mine, theirs in zip(log_of(folder / 'less'), log_of(folder / 'two'), strict=True):
+        assert abs(mine['loss'] - theirs['loss']) < 1e-5
 
 
 def test_D1_D3_two_processes_train_as_one_does_with_the_same_total_batch(two_ranks):
@@ -629,10 +759,10 @@ def test_D1_of_several_processes_one_talks(two_ranks):
 
 @pytest.mark.parametrize('steps, world_size, nearest', [(5, 2, '4 or 6'), (1, 4, '4'), (40, 3, '39 or 42')])
 def test_D2_a_batch_that_cannot_be_dealt_evenly_ends_in_one_line_with_the_nearest(steps, world_size, nearest):
-    with pytest.raises(SystemExit, match=f'{steps} micro-batches .* nearest: {nearest}$') as error:
-        share_of_rank(steps, world_size)
-    assert '\n' not in str(error.value)
-    assert share_of_rank(world_size * 3, world_size) == 3
+    settings = config.settings # the defaults
+    wrong, = problems(settings | {'gradient_accumulation_steps': steps}, world_size)
+    assert f'{steps} micro-batches' in wrong and wrong.endswith(f'nearest: {nearest}')
+    assert not problems(settings | {'gradient_accumulation_steps': world_size * 3}, world_size)
 
 
 # ---- E: evaluation ----

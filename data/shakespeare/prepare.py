@@ -13,15 +13,16 @@ input = '' # file to take instead of the download; '' downloads 1.1 MB
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 config = configure(globals())
 
-from data import bins, download
+from data import download
 from data.tokenizer import GPT2Tokenizer
+from data.write import write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
     train, val, source = download.tiny_shakespeare(input, folder)
     # separate=False: the halves are one text, and nanoGPT puts no end of document into them either
-    bins.write_dataset(folder, {'train': [train], 'val': [val]}, GPT2Tokenizer(), source, separate=False)
+    write_dataset(folder, {'train': [train], 'val': [val]}, GPT2Tokenizer(), source, separate=False)
     if not out:
         print('next: python train.py config/finetune_shakespeare.py')
 

@@ -13,14 +13,15 @@ input = '' # file to take instead of the download; '' downloads 1.1 MB
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 config = configure(globals())
 
-from data import bins, download
+from data import download
 from data.tokenizer import CharTokenizer
+from data.write import write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
     train, val, source = download.tiny_shakespeare(input, folder)
-    bins.write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(train + val), source)
+    write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(train + val), source)
     if not out:
         print('next: python train.py config/train_shakespeare_char.py')
 

@@ -21,8 +21,9 @@ vocab_size = 4096 # tokens of bpe; a small text gives fewer
 val_fraction = 0.1 # of the text, its end, held back for validation
 config = configure(globals())
 
-from data import bins, download
+from data import download
 from data.tokenizer import CharTokenizer, GPT2Tokenizer, learn_bpe
+from data.write import adopt_bins, write_dataset
 
 
 def main():
@@ -32,7 +33,7 @@ def main():
     if not input:
         raise SystemExit('--input: expected a file or a folder, got nothing; give --input=FILE_OR_FOLDER')
     if os.path.isfile(os.path.join(input, 'train.bin')) and os.path.isfile(os.path.join(input, 'val.bin')):
-        bins.adopt_bins(input, tokenizer)
+        adopt_bins(input, tokenizer)
         return
 
     def documents():
@@ -45,7 +46,7 @@ def main():
     else:
         train, val = download.split_by_fraction(documents, val_fraction)
         chosen, train = learn_bpe(train, vocab_size) if tokenizer == 'bpe' else (GPT2Tokenizer(), train)
-    bins.write_dataset(folder, {'train': train, 'val': val}, chosen, input)
+    write_dataset(folder, {'train': train, 'val': val}, chosen, input)
     if not out:
         print('next: python train.py --dataset=text')
 

@@ -21,9 +21,10 @@ config = configure(globals())
 
 from itertools import islice
 
-from data import bins, download
+from data import download
 from data.tinystories.stories import stories
 from data.tokenizer import learn_bpe
+from data.write import write_dataset
 
 HUB = 'roneneldan/TinyStories'
 BUILTIN = 12_000 # stories, about 10 MB
@@ -49,7 +50,7 @@ def main():
         origin = HUB
 
     tokenizer, train = learn_bpe(train, vocab_size) # from train alone: val stays unseen
-    bins.write_dataset(folder, {'train': train, 'val': val}, tokenizer, origin, totals=totals)
+    write_dataset(folder, {'train': train, 'val': val}, tokenizer, origin, totals=totals)
     if not out:
         print('next: python train.py config/train_tinystories.py')
 
