@@ -20,6 +20,7 @@ from dataclasses import asdict, fields
 
 import torch
 
+from data.write import sync_folder
 from log import say
 from model import GPT, GPTConfig
 
@@ -93,7 +94,7 @@ def save(checkpoint, path, previous=''):
             os.fsync(f.fileno()) # on the disk before the name points at it: else a power cut empties it
         if previous and os.path.exists(path):
             link(path, previous)
-    sync_folder(os.path.dirname(path))
+    sync_folder(os.path.dirname(path)) # the name, too
 
 
 def link(path, other):
@@ -108,16 +109,6 @@ def link(path, other):
 def remove(path):
     with suppress(OSError): # it is not there, or no file
         os.remove(path)
-
-
-def sync_folder(folder):
-    """Makes the names in a folder last through a power cut."""
-    with suppress(OSError): # Windows opens no folders, some network disks do not sync them
-        handle = os.open(folder or '.', os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def snapshot(value, copies=None):
@@ -179,10 +170,9 @@ class Writer:
             say(f'WARNING: {problem}; training goes on, and the next save tries again')
 
     def number(self, path, iter_num):
-        """Give the file its number as a second name; the oldest of more than keep goes."""
+        """Give the file its number as a second name; of more than keep, those ahead go, then the oldest."""
         if self.keep:
             link(path, os.path.join(self.run_dir, f'ckpt-{iter_num:07d}.pt'))
-            # what is ahead of a run that went back to an earlier checkpoint goes first
             found = sorted(numbered(self.run_dir), key=lambda each: (each[0] <= iter_num, each))
             for _, name in found[:-self.keep]:
                 remove(os.path.join(self.run_dir, name))
@@ -214,10 +204,7 @@ def remove_run(run_dir):
 # ---- reading ----
 
 def read_checkpoint(path):
-    """
-    The dict that save wrote, on the CPU; nothing in the file is executed. Reads nanoGPT's checkpoints, too.
-    SystemExit when path is missing, damaged, or not a checkpoint.
-    """
+    """The dict in a file of save, or of nanoGPT; nothing in it is executed. SystemExit if it is damaged."""
     if not os.path.isfile(path):
         raise SystemExit(f'{path}: expected a checkpoint, found no such file; train one first, for example: '
                          'python train.py config/train_tinystories.py')
@@ -238,8 +225,8 @@ def read_checkpoint(path):
         raise SystemExit(f'{path}: expected a checkpoint of format {FORMAT}, got '
                          f'{shown(checkpoint["format"])}; use the version of this program that wrote it')
     if isinstance(checkpoint.get('model_args'), dict): # nanoGPT's
-        shape = {f.name: checkpoint['model_args'][f.name] for f in fields(GPTConfig)
-                 if f.name in checkpoint['model_args']}
+        names = {f.name for f in fields(GPTConfig)}
+        shape = {k: v for k, v in checkpoint['model_args'].items() if k in names}
         checkpoint = {'model': checkpoint.get('model'), 'model_config': {**shape, 'arch': 'gpt2'},
                       'iter_num': checkpoint.get('iter_num', 0)}
     for key, kind in {'model': dict, 'model_config': dict, 'tokenizer': dict, 'settings': dict,
@@ -271,26 +258,19 @@ def read_first(paths):
 
 
 def shape_of(checkpoint, path):
-    """
-    The GPTConfig of a checkpoint, without dropout. SystemExit unless its weights are those of such a model,
-    which is known before anything is allocated.
-    """
-    given, kinds = checkpoint['model_config'], {f.name: f.type for f in fields(GPTConfig)}
-    def fits(value, kind):
-        if kind in (int, float):
-            return type(value) in (int, kind) and 0 <= value <= LARGEST
-        return type(value) is kind
-    wrong = [f'{shown(k)} {shown(value)}' for k, value in given.items() if not fits(value, kinds.get(k))]
+    """A checkpoint's GPTConfig, but for dropout. SystemExit unless its weights fit. Allocates nothing."""
+    given = checkpoint['model_config'] | {'dropout': 0.0}
+    kinds = {f.name: f.type for f in fields(GPTConfig)}
+    wrong = [f'{shown(k)} {shown(value)}' for k, value in given.items() if type(value) is not kinds.get(k)
+             or type(value) in (int, float) and not 0 <= value <= LARGEST]
     if wrong:
-        raise SystemExit(f'{path}: expected a model_config of ours, got {", ".join(wrong[:3])}; '
-                         'use another checkpoint')
-    config = GPTConfig(**given | {'dropout': 0.0})
+        raise SystemExit(f'{path}: expected a model_config of ours, got {", ".join(wrong[:3])}')
+    config = GPTConfig(**given)
     # causal masks of old nanoGPT checkpoints
     weights = {name: w for name, w in checkpoint['model'].items() if not name.endswith('.attn.bias')}
     layers = len({name.split('.')[2] for name in weights if name.startswith('transformer.h.')})
     if layers != config.n_layer:
-        raise SystemExit(f'{path}: its weights do not fit its model_config: they have {layers} layers, '
-                         f'it says {config.n_layer}')
+        raise SystemExit(f'{path}: weights do not fit model_config: {layers} layers, not {config.n_layer}')
     with torch.device('meta'): # no memory, no time
         expected = {name: tuple(w.shape) for name, w in GPT(config).state_dict().items()}
     found = {name: tuple(w.shape) if isinstance(w, torch.Tensor) and w.is_floating_point() else 'no numbers'
@@ -320,8 +300,7 @@ def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
     model.load_state_dict(weights, strict=False) # shape_of has looked at names and shapes
     wrong = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if wrong:
-        raise SystemExit(f'{path}: its weights are not finite (such as {wrong[0]}), so its training '
-                         'diverged; use another checkpoint')
+        raise SystemExit(f'{path}: its weights are not finite (such as {wrong[0]}); use another checkpoint')
     return model
 
 
@@ -330,10 +309,9 @@ def from_gpt2(name):
     try:
         from transformers import GPT2LMHeadModel
         return from_transformers(GPT2LMHeadModel.from_pretrained(name))
-    except ImportError:
-        raise SystemExit(f'init_from={name} needs a package; pip install transformers') from None
-    except OSError as error:
-        raise SystemExit(f'init_from={name}: {str(error).splitlines()[0]}') from None
+    except (ImportError, OSError) as error:
+        said = str(error).partition('\n')[0]
+        raise SystemExit(f'init_from={name}: {said}; needs a network and: pip install transformers') from None
 
 
 def from_transformers(theirs):

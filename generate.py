@@ -34,6 +34,9 @@ def generate(model, idx, max_new_tokens, temperature=1.0, top_k=0, top_p=1.0, st
             fresh, size = context, min(block_size, context.size(1) + max_new_tokens - step)
             cache = KVCache(model, idx.size(0), size)
         logits = model.lm_head(model.hidden(fresh, cache)[:, -1]) # (B, V)
+        if fresh is context and not logits.isfinite().all(): # asked once, because it waits for a GPU
+            raise SystemExit('generate: the model computes numbers that are not finite; '
+                             'use --dtype=float32 or another checkpoint')
         token = pick_token(logits.float(), temperature, top_k, top_p, n_vocab, generator)
         if stop_token is not None:
             token = torch.where(done, stop_token, token)

@@ -68,6 +68,10 @@ def check_resumable(checkpoint, path, progress):
     kinds |= {'optimizers': list, 'settings': dict, 'tokenizer': dict}
     wrong = [f'{name} {type(checkpoint.get(name)).__name__}' for name, kind in kinds.items()
              if type(checkpoint.get(name)) is not kind]
+    # an infinite best_val_loss means that there was no evaluation yet
+    wrong = wrong or [f'{f.name} {checkpoint[f.name]}' for f in fields(progress)
+                      if not (0 <= checkpoint[f.name] < 1e12
+                              or (f.name == 'best_val_loss' and checkpoint[f.name] > 0))]
     if wrong:
         raise SystemExit(f'{path}: expected a checkpoint of a run, got {", ".join(wrong)}; begin a new run '
                          f'with its weights: --init_from={path} --out_dir=ANOTHER')

@@ -62,9 +62,15 @@ def read_log(path):
                     record = json.loads(line) if line.endswith('}\n') else None
                 except (ValueError, RecursionError): # a disk that failed, or somebody's editor
                     record = None
-                if isinstance(record, dict) and type(record.get('iter')) is int:
+                if is_record(record):
                     records.append(record)
     return records
+
+
+def is_record(value):
+    """Whether this may be a line of ours: an iter, and numbers where there is something to draw."""
+    return isinstance(value, dict) and type(value.get('iter')) is int \
+        and all(type(value.get(key, 0)) in (int, float) for key in ('loss', 'val_loss'))
 
 
 def say(text):

@@ -115,8 +115,7 @@ def restore(optimizers, states, path='checkpoint'):
         wanted = [{k: v for k, v in group.items() if k != 'params'} for group in each.param_groups]
         try:
             each.load_state_dict(state)
-            fits = all(t.dim() == 0 or t.shape == p.shape or name == memory_name(*t.shape)
-                       for p, memory in each.state.items() for name, t in memory.items())
+            fits = all(remembers(each, p, memory) for p, memory in each.state.items())
         except Exception as error: # what is not of ours can raise nearly anything
             raise SystemExit(f'{path}: its optimizers do not fit this model ({type(error).__name__}); '
                              f'start from its weights with --init_from={path} --out_dir=ANOTHER') from None
@@ -125,6 +124,15 @@ def restore(optimizers, states, path='checkpoint'):
                              f'--init_from={path} --out_dir=ANOTHER')
         for group, values in zip(each.param_groups, wanted, strict=True):
             group.update(values)
+
+
+def remembers(optimizer, p, memory):
+    """Whether this is what an optimizer would remember of a parameter; fused kernels do not look."""
+    if isinstance(optimizer, Muon):
+        return all(name == memory_name(*t.shape) and t.dtype == p.dtype for name, t in memory.items())
+    found = {name: (t.shape, t.dtype) for name, t in memory.items()}
+    like = p.shape, p.dtype
+    return found == {'step': (torch.Size(), torch.float32), 'exp_avg': like, 'exp_avg_sq': like}
 
 
 def set_rates(optimizers, share, iter_num, muon_momentum):

@@ -66,19 +66,20 @@ def candidates(out_dir, checkpoint):
 
 def tokenizer_of(found, path, named):
     """The tokenizer that a checkpoint holds; if it holds none, the named file's, or GPT-2's if that fits."""
-    if 'tokenizer' in found:
-        return from_json(found['tokenizer'])
     rows = found['model_config']['vocab_size']
-    if named:
+    if 'tokenizer' in found:
+        letters = from_json(found['tokenizer'])
+    elif named:
         letters = load_tokenizer(named)
-        if letters.n_vocab > rows:
-            raise SystemExit(f'tokenizer: {named} has {letters.n_vocab} tokens, {path} knows {rows}; '
-                             'name that of its data')
-        return letters
-    if rows in (50257, 50304): # how nanoGPT pads GPT-2's
-        return from_json({'kind': 'gpt2'})
-    raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: '
-                     '--tokenizer=FILE')
+    elif rows in (50257, 50304): # how nanoGPT pads GPT-2's
+        letters = from_json({'kind': 'gpt2'})
+    else:
+        raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: '
+                         '--tokenizer=FILE')
+    if letters.n_vocab > rows:
+        raise SystemExit(f'tokenizer: {named or "that of the checkpoint"} has {letters.n_vocab} tokens, '
+                         f'{path} knows {rows}; name that of its data')
+    return letters
 
 
 def load_tokenizer(path):

@@ -508,7 +508,7 @@ def main():
                                  (beta1, beta2), ns_dtype)
     if resuming:
         restore(optimizers, checkpoint['optimizers'], checkpoint_path)
-        if scaler and checkpoint['scaler']:
+        if scaler and checkpoint.get('scaler'):
             scaler.load_state_dict(checkpoint['scaler'])
         print(f'resume: {checkpoint_path}, iter {done.iter_num}')
         print_differences(checkpoint['settings'], config.settings)

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import reprlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 
 import numpy as np
@@ -247,11 +247,13 @@ def remove(path):
 
 
 def sync_folder(folder):
-    """Makes the names in a folder last through a power cut."""
-    if os.name == 'posix': # elsewhere a folder cannot be opened
+    """Makes the names in a folder last through a power cut, where the system can."""
+    with suppress(OSError): # Windows opens no folders, some network disks do not sync them
         handle = os.open(folder or '.', os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def make_folder(path):

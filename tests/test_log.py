@@ -45,7 +45,8 @@ def test_A1_a_run_that_goes_on_drops_the_lines_after_the_place_where_it_goes_on(
 
 
 @pytest.mark.parametrize('line', ['', 'x', '{}', '[]', '{"iter": "2"}', '{"iter": 2}{"iter": 3}', '\x00' * 50,
-                                  '[' * 100_000 + '}', '{"loss": 1.0}'], ids=lambda line: line[:12])
+                                  '[' * 100_000 + '}', '{"loss": 1.0}',
+                                  '{"iter": 2, "loss": "x"}'], ids=lambda line: line[:12])
 def test_what_is_no_line_of_a_log_is_left_out_wherever_it_stands(tmp_path, line):
     path, whole = tmp_path / 'log.jsonl', '{"iter": 1, "loss": 2.0}\n'
     path.write_text(f'{whole}{line}\n{whole}', encoding='utf-8')

@@ -1,11 +1,11 @@
-"""The network, its cache and its file, each checked against another way to get the answer."""
+"""The network and its cache, each checked against another way to get the answer."""
 import math
-import os
 
 import pytest
 import torch
 
-from model import GPT, GPTConfig, KVCache, attend, build, from_transformers, read_checkpoint, save
+from checkpoint import build, from_transformers
+from model import GPT, GPTConfig, KVCache, attend
 
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
@@ -242,86 +242,3 @@ def test_a_compiler_gets_one_graph_for_training_and_one_for_judging_and_never_a_
             assert loss.requires_grad == enabled
     assert len(graphs) == 2
     torch.compiler.reset()
-
-
-# ---- files ----
-
-def checkpoint_of(model, **more):
-    from dataclasses import asdict
-    return {'model': model.state_dict(), 'model_config': asdict(model.config)} | more
-
-
-def test_a_saved_model_comes_back_bit_for_bit(model, tmp_path):
-    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
-    again = build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()
-    assert torch.equal(model(tokens(1, 16)), again(tokens(1, 16)))
-    assert os.listdir(tmp_path) == ['ckpt.pt']
-
-
-def test_a_shorter_context_gives_the_same_logits(model):
-    shorter = build(checkpoint_of(model), block_size=8).eval()
-    assert shorter.config.block_size == 8
-    assert torch.equal(model(tokens(1, 8)), shorter(tokens(1, 8)))
-
-
-def test_A14_a_checkpoint_loads_with_weights_only_and_a_hostile_one_executes_nothing(model, tmp_path):
-    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
-    torch.load(tmp_path / 'ckpt.pt', weights_only=True)
-
-    class Hostile:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / 'executed'),)
-
-    torch.save({'model': Hostile(), 'model_config': {}}, tmp_path / 'hostile.pt')
-    with pytest.raises(SystemExit, match='hostile.pt'):
-        read_checkpoint(tmp_path / 'hostile.pt')
-    assert not (tmp_path / 'executed').exists()
-
-
-def test_a_checkpoint_of_nanogpt_is_read_with_or_without_the_prefix_of_a_compiled_model(tmp_path):
-    ours = random_model(**FAMILIES['gpt2'])
-    theirs = {'model': {'_orig_mod.' + name: w for name, w in ours.state_dict().items()}, 'optimizer': {},
-              'model_args': dict(n_layer=2, n_head=4, n_embd=32, block_size=16, bias=False, vocab_size=61,
-                                 dropout=0.0),
-              'iter_num': 5, 'best_val_loss': torch.tensor(1.5), 'config': {'dataset': 'x'}}
-    torch.save(theirs, tmp_path / 'ckpt.pt')
-    read = build(read_checkpoint(tmp_path / 'ckpt.pt')).eval()
-    assert torch.equal(read(tokens(1, 16)), ours(tokens(1, 16)))
-
-
-@pytest.mark.parametrize('content', [b'', b'not a zip file', b'PK\x03\x04' + bytes(100)])
-def test_a_broken_checkpoint_ends_in_one_line(tmp_path, content):
-    (tmp_path / 'ckpt.pt').write_bytes(content)
-    with pytest.raises(SystemExit, match='ckpt.pt: not a checkpoint'):
-        read_checkpoint(tmp_path / 'ckpt.pt')
-
-
-def test_a_checkpoint_cut_short_anywhere_ends_in_one_line(model, tmp_path):
-    save(checkpoint_of(model), tmp_path / 'ckpt.pt')
-    whole = (tmp_path / 'ckpt.pt').read_bytes()
-    for part in range(1, 10):
-        (tmp_path / 'ckpt.pt').write_bytes(whole[:len(whole) * part // 10])
-        with pytest.raises(SystemExit, match='ckpt.pt'):
-            read_checkpoint(tmp_path / 'ckpt.pt')
-
-
-def test_weights_that_do_not_fit_end_in_one_line(model):
-    checkpoint = checkpoint_of(model)
-    with pytest.raises(SystemExit, match='other shapes'):
-        build(checkpoint | {'model_config': checkpoint['model_config'] | {'n_embd': 64}})
-    with pytest.raises(SystemExit, match='do not fit'):
-        build(checkpoint | {'model_config': checkpoint['model_config'] | {'n_layer': 3}})
-    with pytest.raises(SystemExit, match='model_config'):
-        build(checkpoint | {'model_config': {'d_model': 64}})
-
-
-def test_a_save_that_fails_leaves_the_old_file_and_no_other(model, tmp_path, monkeypatch):
-    save(checkpoint_of(model, iter_num=1), tmp_path / 'ckpt.pt')
-
-    def full_disk(fd):
-        raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(os, 'fsync', full_disk)
-    with pytest.raises(SystemExit, match='No space left'):
-        save(checkpoint_of(model, iter_num=2), tmp_path / 'ckpt.pt')
-    assert read_checkpoint(tmp_path / 'ckpt.pt')['iter_num'] == 1
-    assert os.listdir(tmp_path) == ['ckpt.pt']
