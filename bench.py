@@ -21,7 +21,7 @@ optimizer = 'auto' # muon, adamw, or auto: muon for modern, adamw for gpt2
 # how it is timed; the large ones of the standard models take less of the first three
 steps = 20 # updates that count; the median is reported
 warmup_steps = 3 # updates between the very first and those that count
-new_tokens = 100 # written one by one for the decode figure; 0: leave it out
+new_tokens = 128 # written one by one, as far as the context reaches; 0: time no writing
 seed = 1337 # of weights and tokens
 profile = '' # write a trace of three updates of one model to this file, for chrome://tracing or perfetto
 
@@ -45,29 +45,44 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from datetime import date
 from statistics import median
 
 import numpy as np
 import torch
 
+from checkpoint import save
 from data import bins
-from device import autocast_for, choose_compile, choose_device, choose_dtype, peak_flops
+from data.tokenizer import CharTokenizer
+from device import (
+    autocast_for,
+    choose_compile,
+    choose_device,
+    choose_dtype,
+    median_seconds,
+    peak_flops,
+    peak_memory,
+    timed,
+    wait_for,
+)
 from generate import generate
 from model import GPT, GPTConfig
 from optim import make_optimizers
+from quantize import Int8Linear, quantize
 from train import load_batch, train_step
 
 MODEL = ('arch', 'vocab_size', 'block_size', 'n_layer', 'n_head', 'n_kv_head', 'n_embd')
 TIMED = (*MODEL, 'batch_size', 'gradient_accumulation_steps', 'optimizer')
 
+DTYPES = 'float32', 'bfloat16', 'int8' # of the weights of a model that writes
+
 # the standard models: each row as gpt2 and as modern
-CASE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'batch_size', 'block_size',
-        'steps', 'warmup_steps', 'new_tokens')
-CPU_CASES = ((4, 4, 128, 65, 12, 64, 20, 3, 100), (6, 6, 384, 4096, 16, 256, 8, 1, 50),
-             (12, 12, 768, 50304, 2, 256, 5, 1, 20))
-GPU_CASES = (6, 6, 384, 65, 64, 256, 20, 3, 100), (12, 12, 768, 50304, 64, 1024, 20, 3, 100)
-LONG_CASE = 12, 12, 768, 50304, 8, 1024, 2, 0, 0 # on a CPU, as gpt2 only: for its memory
+CASE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'batch_size', 'block_size', 'steps', 'warmup_steps')
+CPU_CASES = ((4, 4, 128, 65, 12, 64, 20, 3), (6, 6, 384, 4096, 16, 256, 8, 1),
+             (12, 12, 768, 50304, 2, 256, 5, 1))
+GPU_CASES = (6, 6, 384, 65, 64, 256, 20, 3), (12, 12, 768, 50304, 64, 1024, 20, 3)
+LONG_CASE = 12, 12, 768, 50304, 8, 1024, 2, 0 # on a CPU, as gpt2 only: for its memory
 
 # of their table: heading, unit, key of the figure, factor, width, format
 COLUMNS = (('train', 'tok/s', 'tokens_per_second', 1, 10, ',.0f'), ('update', 'ms', 'step_ms', 1, 9, ',.1f'),
@@ -76,35 +91,10 @@ COLUMNS = (('train', 'tok/s', 'tokens_per_second', 1, 10, ',.0f'), ('update', 'm
            ('first', 's', 'first_step_s', 1, 7, '.2f'),
            ('peak', 'MiB', 'peak_memory_bytes', 2 ** -20, 8, ',.0f'),
            ('speed', 'TFLOP/s', 'tflops', 1, 8, '.3f'), ('matmul', '%', 'matmul_share', 100, 7, '.1f'),
-           ('mfu', '%', 'mfu', 100, 6, '.1f'), ('wait', '%', 'data_share', 100, 6, '.2f'),
-           ('decode', 'ms/tok', 'decode_ms', 1, 8, '.2f'),
-           ('decode', 'tok/s', 'decode_tokens_per_second', 1, 7, ',.0f'),
-           ('copy', '%', 'decode_share', 100, 6, '.1f'))
+           ('mfu', '%', 'mfu', 100, 6, '.1f'), ('wait', '%', 'data_share', 100, 6, '.2f'))
 
 
-# ---- clocks, ceilings, memory ----
-
-def wait_for(device):
-    """Return when the device has done all that it was given, so that a clock read now is right."""
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-    elif device == 'mps':
-        torch.mps.synchronize()
-
-
-def timed(device, action, *arguments):
-    """(what action(*arguments) returns, the seconds that it takes, all its work on the device included)."""
-    wait_for(device)
-    began = time.perf_counter()
-    result = action(*arguments)
-    wait_for(device)
-    return result, time.perf_counter() - began
-
-
-def median_seconds(device, count, action, *arguments):
-    """The median of count times, after one that does not count."""
-    return median([timed(device, action, *arguments)[1] for _ in range(count + 1)][1:])
-
+# ---- ceilings ----
 
 def matmul_ceiling(device, dtype, n):
     """TFLOP/s of the product of two n x n matrices."""
@@ -124,20 +114,6 @@ def ceilings(s, device, dtype):
     n, n_bytes = (8192, 1 << 30) if device.startswith('cuda') else (2048, 1 << 28) # enough to keep it busy
     return {'matmul_tflops': s['matmul_tflops'] or matmul_ceiling(device, dtype, n),
             'copy_gb_per_s': s['copy_gb_per_s'] or copy_ceiling(device, n_bytes)}
-
-
-def peak_memory(device):
-    """The most bytes in use so far: of GPU memory, or of this process; 0 where the system does not say."""
-    if device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == 'linux': # where getrusage would count what the process that started us has used
-        with open('/proc/self/status', encoding='utf-8') as f:
-            return 1024 * next((int(line.split()[1]) for line in f if line.startswith('VmHWM:')), 0)
-    try:
-        import resource
-    except ImportError: # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 # ---- one model ----
@@ -203,19 +179,6 @@ def write_profile(path, fetch, step, first_iter, device):
                          'give another --profile=FILE') from None
 
 
-def time_decoding(model, n_tokens, device):
-    """Median milliseconds from one new token to the next, batch 1, with the cache, after a prompt of 8."""
-    model.eval()
-    idx = torch.zeros(1, min(8, model.config.block_size), dtype=torch.int64, device=device)
-    times, began = [], None
-    for _ in generate(model, idx, n_tokens + 1, temperature=0):
-        wait_for(device)
-        if began is not None:
-            times.append(1e3 * (time.perf_counter() - began))
-        began = time.perf_counter()
-    return median(times)
-
-
 def time_model(model, s, machine):
     """The figures that a clock and the system give; s: the settings, with the optimizer named."""
     device, dtype = machine['device'], machine['dtype']
@@ -239,14 +202,7 @@ def time_model(model, s, machine):
         figures['peak_memory_bytes'] = peak_memory(device) # now: what follows is no part of training
         if s['profile']:
             write_profile(s['profile'], fetch, step, 1 + s['warmup_steps'] + s['steps'], device)
-    figures['decode_ms'] = time_decoding(model, s['new_tokens'], device) if s['new_tokens'] else None
     return figures | ceilings(s, device, dtype)
-
-
-def bytes_per_token(model):
-    """Bytes of weights that are read to write one token: all but tables of which one row is looked up."""
-    return sum(p.numel() * p.element_size() for name, p in model.named_parameters()
-               if p is model.lm_head.weight or not name.startswith(('transformer.wte', 'transformer.wpe')))
 
 
 def derive(model, figures, tokens, peak):
@@ -255,16 +211,12 @@ def derive(model, figures, tokens, peak):
 
     tokens: of one update; peak: FLOP/s by the data sheet, 0 if not known
     """
-    tokens_per_second, decode_ms = 1e3 * tokens / figures['step_ms'], figures['decode_ms']
+    tokens_per_second = 1e3 * tokens / figures['step_ms']
     tflops = tokens_per_second * model.flops_per_token() / 1e12
-    read = bytes_per_token(model) / (1e6 * decode_ms) if decode_ms else None # GB/s
     return {'tokens_per_second': tokens_per_second, 'tflops': tflops,
             'matmul_share': tflops / figures['matmul_tflops'], 'mfu': 1e12 * tflops / peak if peak else None,
             'optimizer_ns_per_token': 1e6 * figures['optimizer_ms'] / tokens,
-            'data_share': figures['data_ms'] / figures['step_ms'],
-            'decode_tokens_per_second': 1e3 / decode_ms if decode_ms else None,
-            # reading alone is about as fast as what a copy reads and writes together
-            'decode_share': read / figures['copy_gb_per_s'] if decode_ms else None}
+            'data_share': figures['data_ms'] / figures['step_ms']}
 
 
 def bench_one(s, machine, card):
@@ -291,13 +243,106 @@ def bench_one(s, machine, card):
             ('train: mfu', f'{found["mfu"]:.1%}' if peak else 'n/a',
              'share of the peak' if peak else 'set --peak_tflops'),
             ('peak memory', f'{found["peak_memory_bytes"] / 2**20:,.0f} MiB', '')]
-    if s['new_tokens']:
-        rows.append(('decode: one token', f'{found["decode_ms"]:.2f} ms',
-                     f'{found["decode_tokens_per_second"]:,.0f} tok/s, batch 1; reads weights at '
-                     f'{found["decode_share"]:.1%} of a large copy'))
     for what, figure, remark in rows:
         print(f'{what:28} {figure:>16}   {remark}')
     return {'n_params': model.n_params(), **found}
+
+
+# ---- writing ----
+
+def prepare_to_write(model, dtype, device):
+    """The model with weights of dtype, one of DTYPES, ready to write."""
+    model.eval()
+    if dtype == 'int8':
+        quantize(model)
+    return model.to(device) if dtype == 'int8' else model.to(device, getattr(torch, dtype))
+
+
+def products_of_a_token(model):
+    """A function that multiplies each matrix of the model with a vector: the least that a new token costs."""
+    layers = [layer for layer in model.modules() if isinstance(layer, (torch.nn.Linear, Int8Linear))]
+    like = model.transformer.wte.weight
+    inputs = [torch.ones(1, 1, layer.weight.size(1), dtype=like.dtype, device=like.device)
+              for layer in layers]
+
+    @torch.no_grad()
+    def multiply():
+        for layer, x in zip(layers, inputs, strict=True):
+            layer(x)
+    return multiply
+
+
+def time_tokens(model, context, count, device, compiled, between=None):
+    """
+    Median milliseconds from one new token to the next, batch 1, after context tokens.
+
+    between: a function that takes turns with the tokens; then the median milliseconds of both
+    """
+    idx = torch.zeros(1, context, dtype=torch.int64, device=device)
+    steps, times = generate(model, idx, count + 3, compiled=compiled), ([], [])
+    for _ in range(count + 3):
+        times[0].append(timed(device, next, steps)[1])
+        if between:
+            times[1].append(timed(device, between)[1])
+    found = [1e3 * median(each[3:]) for each in times if each] # without the prompt, and what a compiler takes
+    return found if between else found[0]
+
+
+def time_writing(model, dtype, n_tokens, device, compiled):
+    """{decode_ms, matvec_ms, decode_ms_ctx10, decode_ms_ctx1000}; the last is None for a short context."""
+    model, T = prepare_to_write(model, dtype, device), model.config.block_size
+    decode, products = time_tokens(model, min(8, T), max(1, min(n_tokens, T - 11)), device, compiled,
+                                   products_of_a_token(model))
+    few = min(24, n_tokens)
+    return {'decode_ms': decode, 'matvec_ms': products,
+            'decode_ms_ctx10': time_tokens(model, min(10, T), few, device, compiled),
+            'decode_ms_ctx1000': time_tokens(model, 1000, min(few, T - 1003), device, compiled)
+            if T > 1003 else None}
+
+
+def bench_writing(s, device, compiled):
+    """Times a model of the settings s for each dtype of its weights; prints a line each, returns all."""
+    found = []
+    for dtype in DTYPES:
+        torch.manual_seed(s['seed'])
+        model = GPT(GPTConfig(**{name: s[name] for name in MODEL}))
+        n_params = model.n_params()
+        row = time_writing(model, dtype, s['new_tokens'], device, compiled)
+        far = f'{row["decode_ms_ctx1000"]:8.2f} {row["decode_ms_ctx1000"] / row["decode_ms_ctx10"]:6.2f}' \
+            if row['decode_ms_ctx1000'] else f'{"n/a":>8} {"n/a":>6}'
+        print(f'{s["arch"]:6}{n_params / 1e6:8.1f} {dtype:>9} {row["decode_ms"]:9.2f} '
+              f'{1e3 / row["decode_ms"]:7,.0f} {row["matvec_ms"]:9.2f} '
+              f'{row["decode_ms"] / row["matvec_ms"]:6.2f} {row["decode_ms_ctx10"]:8.2f} {far}', flush=True)
+        found.append({'arch': s['arch'], 'n_params': n_params, 'weights': dtype, **row})
+    return found
+
+
+def time_sample(device, runs=3):
+    """Median seconds of sample.py from its start to its end: 10 texts of 500 characters, 0.8M parameters."""
+    letters = CharTokenizer('\n' + ''.join(chr(i) for i in range(32, 96)))
+    model = GPT(GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128))
+    here, times = os.path.dirname(os.path.abspath(__file__)), []
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'ckpt.pt')
+        save({'model': model.state_dict(), 'model_config': asdict(model.config),
+              'tokenizer': letters.to_json(), 'iter_num': 0}, path)
+        command = [sys.executable, os.path.join(here, 'sample.py'), f'--checkpoint={path}',
+                   '--num_samples=10', '--max_new_tokens=500', f'--device={device}']
+        for _ in range(runs):
+            began = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - began)
+    return median(times)
+
+
+WRITING_HEADINGS = ('writing   size   weights     token         products  ratio   ctx 10 ctx 1000  ratio\n'
+                    '       M param             ms/tok   tok/s    ms/tok          ms/tok   ms/tok')
+
+
+def by_dtype(rows):
+    """{figure: {dtype: value}} of the rows of one model."""
+    names = 'decode_ms', 'matvec_ms', 'decode_ms_ctx10', 'decode_ms_ctx1000'
+    return {name: {row['weights']: row[name] for row in rows} for name in names}
 
 
 # ---- the standard models ----
@@ -310,9 +355,17 @@ def standard_cases(device):
     return [dict(zip(('arch', *CASE), row, strict=True)) for row in rows]
 
 
+def writing_cases(s):
+    """The settings s with the shape of each standard model that writes; the first is GPT-2."""
+    rows = [(arch, *row) for row in ((12, 12, 768, 50304, 1024, 128), (6, 6, 384, 4096, 256, 245))
+            for arch in ('gpt2', 'modern')]
+    names = 'arch', 'n_layer', 'n_head', 'n_embd', 'vocab_size', 'block_size', 'new_tokens'
+    return [s | dict(zip(names, row, strict=True)) for row in rows]
+
+
 def run_case(case, s):
     """The JSON of one case, which gets a process of its own, so that the peak of memory is its own, too."""
-    limited = {name: min(case[name], s[name]) for name in ('steps', 'warmup_steps', 'new_tokens')}
+    limited = {name: min(case[name], s[name]) for name in ('steps', 'warmup_steps')} | {'new_tokens': 0}
     flags = [f'--{name}={value}' for name, value in (s | case | limited).items()]
     result = subprocess.run([sys.executable, os.path.abspath(__file__), *flags], capture_output=True,
                             encoding='utf-8')
@@ -384,6 +437,14 @@ def main():
         found = config.settings | machine | bench_one(config.settings, machine, card)
     else:
         found = bench_all(standard_cases(used_device), config.settings, machine, card)
+    if new_tokens:
+        print(WRITING_HEADINGS, flush=True)
+        cases = [config.settings] if single else writing_cases(config.settings)
+        found['writing'] = [row for case in cases for row in bench_writing(case, used_device, compiling)]
+        found |= by_dtype(found['writing'][:len(DTYPES)])
+    if new_tokens and not single:
+        found['sample_s'] = time_sample(used_device)
+        print(f'sample.py, 10 texts of 500 characters, 0.8M parameters: {found["sample_s"]:.2f} s')
     print(json.dumps(found))
 
 

@@ -97,13 +97,13 @@ def compute_dtype(device, weight):
 
 def rotation(positions, head_dim, theta, dtype):
     """
-    Cosines and sines by which RoPE turns queries and keys, each (T, 1, D), for rotate.
+    Cosines and sines by which RoPE turns queries and keys, each (T, 1, D) or (B, T, 1, D), for rotate.
 
-    positions: int64 (T,). Su et al. 2021, arXiv 2104.09864. Computed anew in every forward: it costs little,
-    and the angles of a stored table would be rounded with the weights when a model is cast to bfloat16.
+    positions: int64 (T,) or (B, T). Su et al. 2021, arXiv 2104.09864. Computed anew in every forward: it
+    costs little, and the angles of a stored table would be rounded with the weights of a model in bfloat16.
     """
     pair = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    angle = (positions[:, None] * theta ** (-pair / head_dim))[:, None] # (T, 1, D/2)
+    angle = (positions[..., None] * theta ** (-pair / head_dim)).unsqueeze(-2) # (..., T, 1, D/2)
     cos, sin = angle.cos(), angle.sin()
     return torch.cat((cos, cos), dim=-1).to(dtype), torch.cat((-sin, sin), dim=-1).to(dtype)
 
@@ -117,12 +117,15 @@ def attend(q, k, v, mask=None, dropout=0.0):
     """
     softmax(q kᵀ / sqrt(D)) v: q (B, H, T, D), k and v (B, G, S, D) -> (B, H, T, D).
 
-    mask: bool (T, S), who may look at whom; None: at oneself and at what came before
+    mask: bool (T, S) or (B, 1, T, S), who may look at whom; None: at oneself and at all that came before
     """
     B, H, T, D = q.shape
-    if mask is not None or q.device.type != 'cpu' or q.dtype != torch.bfloat16 or T > 512:
+    if T < 16 and q.device.type == 'cpu' and q.dtype == torch.bfloat16:
+        # torch's own kernel needs four times as long for one token after 1000, and more beside other programs
+        return attend(q.float(), k.float(), v.float(), mask, dropout).bfloat16()
+    if mask is not None or T == 1 or q.device.type != 'cpu' or q.dtype != torch.bfloat16 or T > 512:
         # is_causal lines the mask up with the first key, so with a cache a new token would see only that one
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None,
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1,
                                               dropout_p=dropout, enable_gqa=k.size(1) < H)
     # in bfloat16 on a CPU torch's own kernel needs four times as long at 64 tokens, but 0.8 at 1024
     k, v = (t.repeat_interleave(H // t.size(1), dim=1).flatten(0, 1) for t in (k, v)) # (B H, T, D)
@@ -215,26 +218,43 @@ class KVCache:
     keys, values: (n_layer, B, G, size, D), made once
     length: int64 (1,), how many of the size places are filled; a tensor because a compiled model would
         otherwise be compiled again for every token
+    padding: int64 (B,), so many of the first places of each sequence are not part of it; None: none is
+    window: how many places are looked at; fewer than size save work, where it is known how many are filled
     """
 
-    def __init__(self, model, batch_size, size):
+    def __init__(self, model, batch_size, size, padding=None):
         config, like = model.config, model.transformer.wte.weight
         shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_dim)
         self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.values = torch.zeros_like(self.keys)
         self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
+        self.padding, self.size, self.window = padding, size, size
+
+    def advance(self, T):
+        """Make room for T tokens in each sequence; returns their positions in it, int64 (T,) or (B, T)."""
+        self.places = self.length + torch.arange(T, device=self.length.device)
+        self.length += T
+        columns = torch.arange(self.window, device=self.length.device)
+        self.mask = columns <= self.places[:, None] # (T, window)
+        if self.padding is None:
+            return self.places
+        self.mask = self.mask & (columns >= self.padding[:, None, None, None]) # (B, 1, T, window)
+        return (self.places - self.padding[:, None]).clamp(min=0)
+
+    def select(self, rows):
+        """Make the sequences those of rows, int64 (B',), some perhaps several times."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.padding = None if self.padding is None else self.padding[rows]
 
     def append(self, layer, k, v):
         """
-        Store k, v (B, G, T, D) of new tokens.
+        Store k, v (B, G, T, D) of the tokens that advance made room for.
 
-        returns all keys, all values, and who may look at whom, bool (T, size)
+        returns all keys, all values, and who may look at whom
         """
-        places = self.length + torch.arange(k.size(2), device=k.device)
-        self.keys[layer].index_copy_(2, places, k)
-        self.values[layer].index_copy_(2, places, v)
-        seen = torch.arange(self.keys.size(3), device=k.device) <= places[:, None]
-        return self.keys[layer], self.values[layer], seen
+        self.keys[layer].index_copy_(2, self.places, k)
+        self.values[layer].index_copy_(2, self.places, v)
+        return self.keys[layer, :, :, :self.window], self.values[layer, :, :, :self.window], self.mask
 
 
 class HeadLoss(torch.autograd.Function):
@@ -332,8 +352,9 @@ class GPT(nn.Module):
         """What the model knows at each token before it names the next: idx int64 (B, T) -> (B, T, C)."""
         B, T = idx.shape
         assert T <= self.config.block_size, f'{T} tokens, but block_size is {self.config.block_size}'
-        positions = torch.arange(T, device=idx.device) + (0 if cache is None else cache.length)
-        x, turn, dtype = self.transformer.wte(idx), None, compute_dtype(idx.device, self.lm_head.weight)
+        positions = torch.arange(T, device=idx.device) if cache is None else cache.advance(T)
+        x, turn = self.transformer.wte(idx), None
+        dtype = compute_dtype(idx.device, self.transformer.wte.weight)
         if self.config.arch == 'gpt2':
             x = x + self.transformer.wpe(positions)
         else:
@@ -342,8 +363,6 @@ class GPT(nn.Module):
         x = self.transformer.drop(x.to(dtype))
         for block in self.transformer.h:
             x = block(x, turn, cache)
-        if cache is not None:
-            cache.length += T
         return self.transformer.ln_f(x).to(dtype) # autocast on a GPU has norms return float32
 
     def forward(self, idx, targets=None, cache=None):

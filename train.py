@@ -164,7 +164,7 @@ from device import (
     stop_processes,
     sum_over_ranks,
 )
-from generate import generate_texts
+from generate import Sampling, generate_texts
 from guard import (
     SHAPE,
     Watch,
@@ -400,9 +400,8 @@ def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
     except SystemExit as problem: # GPT-2's vocabulary is downloaded when text first comes, and that may fail
         return print(f'no text to show: {problem}', flush=True)
     model.eval()
-    for text in generate_texts(model, tokenizer, '', count, max_new_tokens, temperature=0.6, seed=seed,
-                               device=device):
-        say('-' * 20 + f'\n{text.strip()}')
+    for each in generate_texts(model, tokenizer, [''], count, max_new_tokens, Sampling(0.6), seed, device):
+        say('-' * 20 + f'\n{each.text.strip()}')
     say('-' * 20)
     model.train()
 

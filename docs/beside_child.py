@@ -25,11 +25,13 @@ if request.get('side') != 'theirs':
 
 import torch
 
+from bench import prepare_to_write
 from checkpoint import build, read_checkpoint
 from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
 from device import autocast_for, choose_device, choose_dtype, peak_flops
+from generate import Sampling, generate, make_noise
 from model import GPT, GPTConfig
 from optim import all_groups, lr_share, make_optimizers
 
@@ -209,8 +211,47 @@ def retokenize(p):
     known = from_json(meta['tokenizer'])
     texts = {split: known.decode(bins.open_bin(p['data'], split, meta).tolist()) for split in meta['splits']}
     written = write_dataset(p['out'], {split: [text] for split, text in texts.items()},
-                                 train_bpe([texts['train']], p['vocab_size']), p['data'])
+                            train_bpe([texts['train']], p['vocab_size']), p['data'])
     return {'tokens': written['splits']['train']['tokens'], 'vocab_size': written['vocab_size']}
+
+
+def writing(p):
+    """Tokens per second written after a prompt of 8, batch 1, drawn as nanoGPT's sample.py does."""
+    torch.manual_seed(p['seed'])
+    n, idx = p['new_tokens'], torch.zeros(1, min(8, p['block_size']), dtype=torch.int64, device=p['device'])
+    if p['side'] == 'theirs':
+        module = their_model(p['nanogpt'])
+        model = module.GPT(module.GPTConfig(dropout=0.0, bias=False, **{name: p[name] for name in SHAPE}))
+        model.eval().to(p['device'])
+
+        def write():
+            with torch.no_grad():
+                model.generate(idx, n, temperature=0.8, top_k=200)
+    else:
+        model = GPT(GPTConfig(arch=p['arch'], **{name: p[name] for name in SHAPE}))
+        model = prepare_to_write(model, p['weights'], p['device'])
+        noise = make_noise(p['seed'], [0], n)
+
+        def write():
+            for _ in generate(model, idx, n, Sampling(0.8, top_k=200), noise=noise):
+                pass
+    write()
+    wait_for(p['device'])
+    began = time.perf_counter()
+    write()
+    wait_for(p['device'])
+    return {'tokens_per_second': n / (time.perf_counter() - began)}
+
+
+def checkpoint(p):
+    """A checkpoint of nanoGPT, with random weights, in p['out_dir']."""
+    module = their_model(p['nanogpt'])
+    shape = {name: p[name] for name in SHAPE} | {'bias': False, 'dropout': 0.0}
+    os.makedirs(p['out_dir'])
+    model = module.GPT(module.GPTConfig(**shape))
+    torch.save({'model': model.state_dict(), 'model_args': shape, 'iter_num': 0,
+                'config': {'dataset': 'shakespeare_char'}}, os.path.join(p['out_dir'], 'ckpt.pt'))
+    return {}
 
 
 def score(p):
@@ -229,5 +270,5 @@ def score(p):
 
 if __name__ == '__main__':
     task = {'machine': machine, 'speed': speed, 'dtypes': dtypes, 'losses': losses, 'retokenize': retokenize,
-            'score': score}[request['task']]
+            'score': score, 'writing': writing, 'checkpoint': checkpoint}[request['task']]
     print(json.dumps(task(request)))

@@ -13,6 +13,8 @@ P4      peak memory of three updates of 124M parameters on a CPU
 P8      seconds to the first line about training on a CPU
 losses  the losses of 20 updates from the same weights and batches
 end     the final loss of whole runs with the same settings, 3 seeds
+G1, G2  tokens per second written, batch 1: 128 by GPT-2 (124M), and until a context of 256 is full (12M)
+G4      seconds of sample.py from start to end: 10 texts of 500 characters by the same 0.8M checkpoint
 P5      tokens per second and MFU of 124M parameters on a GPU
 sweep   nanoGPT of 124M parameters on a GPU for --sweep_minutes at each of --rates, with --their_dropout
 P6      nanoGPT at the best of all sweeps in --out for --minutes, and ours: when has it the same loss?
@@ -63,6 +65,7 @@ import re
 import tempfile
 
 from beside_runs import (
+    ROOT,
     Place,
     ask,
     forget,
@@ -75,6 +78,7 @@ from beside_runs import (
     summary,
     train_ours,
     train_theirs,
+    watch,
 )
 
 SIZES = {'0.8M': dict(n_layer=4, n_head=4, n_embd=128, vocab_size=65, batch_size=12, block_size=64,
@@ -244,6 +248,48 @@ def row_losses(place):
     print()
 
 
+def row_writing(place, row, size, count):
+    """Tokens per second of generate, in turns: theirs, and ours with each kind of weights."""
+    request = {**updates(place, size, {}), 'task': 'writing', 'new_tokens': 20 if place.rehearse else count}
+    if not place.rehearse:
+        request['block_size'] = 1024 if size == '124M' else 256
+    names = ['theirs', 'ours float32', 'ours bfloat16', 'ours int8']
+    found = in_turns(place, row, {name: lambda run, name=name: ask(place, {
+        **request, 'side': name.split()[0], 'weights': name.split()[-1]}) for name in names})
+    for name in names[1:]:
+        print(f"{row}: {name} is {ratio(found, 'tokens_per_second', name):.1f} times as fast as theirs")
+    print()
+
+
+def row_g1(place):
+    row_writing(place, 'G1', '124M', 128)
+
+
+def row_g2(place):
+    row_writing(place, 'G2', '12M', 248)
+
+
+def row_g4(place):
+    out_dir = os.path.join(place.folder, 'written')
+    ask(place, {**updates(place, '0.8M', {}), 'task': 'checkpoint', 'out_dir': out_dir})
+    words = ['--num_samples=10', f'--max_new_tokens={5 if place.rehearse else 500}',
+             f"--device={place.card['device']}"]
+    path, letters = (os.path.join(*parts) for parts in ((out_dir, 'ckpt.pt'), (
+        place.nanogpt, 'data', 'shakespeare_char', 'meta.pkl')))
+
+    def ours(run):
+        return {'seconds': watch([os.path.join(ROOT, 'sample.py'), *words, f'--checkpoint={path}',
+                                  f'--tokenizer={letters}'], place.folder, place.env)[1]}
+
+    def theirs(run):
+        return {'seconds': watch(['sample.py', *words, f'--out_dir={out_dir}'], place.nanogpt, place.env)[1]}
+
+    ours(0)
+    theirs(0)
+    found = in_turns(place, 'G4', {'ours': ours, 'theirs': theirs})
+    print(f"G4: ours takes {ratio(found, 'seconds'):.2f} of their time\n")
+
+
 def row_p5(place):
     sizes = [int(n) for n in place.settings['batches'].split(',')]
     common = {'block_size': 1024, 'compile': not place.rehearse, 'warmup': 5, 'steps': 30}
@@ -356,7 +402,7 @@ def row_p7(place):
 
 
 CPU_ROWS = {'P1': row_p1, 'P2': row_p2, 'P3': row_p3, 'P4': row_p4, 'P8': row_p8, 'losses': row_losses,
-            'end': row_end}
+            'end': row_end, 'G1': row_g1, 'G2': row_g2, 'G4': row_g4}
 GPU_ROWS = {'P5': row_p5, 'sweep': row_sweep, 'P6': row_p6, 'P7': row_p7}
 
 

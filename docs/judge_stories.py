@@ -37,7 +37,7 @@ from data import bins
 from data.tinystories.stories import NAMES
 from data.tokenizer import from_json
 from device import choose_device
-from generate import generate_texts
+from generate import Sampling, generate_texts
 
 SPAN = 15
 
@@ -87,8 +87,9 @@ def main():
     tokenizer = from_json(found['tokenizer'])
     rank_device, _ = choose_device('auto')
     model = build(found, path).eval().to(rank_device)
-    written = generate_texts(model, tokenizer, '', count, max_new_tokens, temperature, 0, top_p, seed,
-                             rank_device)
+    how = Sampling(temperature, top_p=top_p)
+    written = [each.text for each in generate_texts(model, tokenizer, [''], count, max_new_tokens, how, seed,
+                                                    rank_device)]
 
     training_words = words_of('\n'.join(stories_of(folder, 'train', meta, tokenizer)))
     known = set(training_words), set(spans(training_words))

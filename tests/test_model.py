@@ -66,6 +66,40 @@ def test_G4_logits_with_the_cache_equal_logits_without_for_every_cut_of_the_prom
     assert cache.length.item() == 16
 
 
+@pytest.mark.parametrize('cut', [1, 5, 15])
+def test_G4_a_window_just_as_wide_as_the_text_so_far_changes_nothing(model, cut):
+    idx, cache = tokens(2, 16), KVCache(model, 2, 40)
+    with torch.no_grad():
+        for begin, end in [(0, cut), *((t, t + 1) for t in range(cut, 16))]:
+            cache.window = end
+            assert torch.allclose(model(idx[:, begin:end], cache=cache), model(idx)[:, begin:end], atol=1e-5)
+
+
+@pytest.mark.parametrize('cut', range(1, 16))
+def test_G4_logits_of_padded_sequences_equal_those_of_each_alone_for_every_cut(model, cut):
+    idx, padding = tokens(4, 16), torch.tensor([0, 3, 7, 12])
+    cache = KVCache(model, 4, 20, padding)
+    with torch.no_grad():
+        parts = [model(idx[:, :cut], cache=cache)]
+        parts += [model(idx[:, t:t + 1], cache=cache) for t in range(cut, 16)]
+        logits = torch.cat(parts, dim=1)
+        for row, skipped in enumerate(padding.tolist()):
+            alone = model(idx[row:row + 1, skipped:])
+            assert torch.allclose(logits[row:row + 1, skipped:], alone, atol=1e-5)
+
+
+def test_a_cache_goes_on_with_the_rows_that_are_selected(model):
+    idx, padding, rows = tokens(3, 16), torch.tensor([0, 3, 2]), torch.tensor([2, 0, 2, 1])
+    cache = KVCache(model, 3, 16, padding)
+    with torch.no_grad():
+        model(idx[:, :9], cache=cache)
+        cache.select(rows)
+        after = model(idx[rows, 9:], cache=cache)
+        for logits, row in zip(after, rows.tolist(), strict=True):
+            alone = model(idx[row:row + 1, padding[row]:])[0]
+            assert torch.allclose(logits, alone[9 - padding[row]:], atol=1e-5)
+
+
 def test_every_parameter_is_in_exactly_one_group(model):
     members = [p for group in model.parameter_groups().values() for p in group.values()]
     assert {id(p) for p in members} == {id(p) for p in model.parameters()}

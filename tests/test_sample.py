@@ -1,4 +1,6 @@
 """The script that writes text: what it reads, what it refuses, and where it stops."""
+import io
+import json
 import os
 import pickle
 import zipfile
@@ -12,6 +14,7 @@ from checkpoint import build, save
 from data.tokenizer import CharTokenizer, from_json, train_bpe
 from model import GPT, GPTConfig
 
+RULE = '-' * 20
 TINY = dict(block_size=16, n_layer=2, n_head=2, n_embd=32)
 
 
@@ -29,14 +32,35 @@ def text_of(result):
 
 
 @torch.no_grad()
-def greedy(checkpoint, prompt, count):
+def greedy(checkpoint, prompt, count, penalty=1.0):
     """What a model would write when it always takes the likeliest, by the plainest of loops."""
     model, tokenizer = build(checkpoint).eval(), from_json(checkpoint['tokenizer'])
     idx = tokenizer.encode(prompt)
     assert len(idx) + count <= model.config.block_size
     for _ in range(count):
-        idx.append(model(torch.tensor([idx]))[0, -1].argmax().item())
+        logits = model(torch.tensor([idx]))[0, -1]
+        for i in set(idx):
+            logits[i] = logits[i] / penalty if logits[i] > 0 else logits[i] * penalty
+        idx.append(logits.argmax().item())
     return tokenizer.decode(idx)
+
+
+@torch.no_grad()
+def logprobs_of(checkpoint, prompt, text):
+    """The log-probability of each character of a text after a prompt, all read at once."""
+    model, tokenizer = build(checkpoint).eval(), from_json(checkpoint['tokenizer'])
+    idx = torch.tensor([tokenizer.encode(prompt + text)])
+    return model(idx).log_softmax(-1)[0, len(prompt) - 1:-1].gather(1, idx[0, len(prompt):, None])[:, 0]
+
+
+def texts_in(path):
+    """The objects of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+def texts_printed(result):
+    """The texts that were printed, each with its prompt."""
+    return text_of(result)[:-1].split(f'\n{RULE}\n')
 
 
 def test_the_out_dir_of_a_run_is_all_it_needs(sample, trained):
@@ -66,8 +90,7 @@ def test_the_same_seed_writes_the_same_and_another_seed_something_else(sample):
 
 
 def test_several_texts_begin_alike_and_go_on_differently(sample):
-    text = text_of(sample('--num_samples=3', '--start=the dog ', '--temperature=1'))
-    texts = text.split('\n' + '-' * 20 + '\n')
+    texts = texts_printed(sample('--num_samples=3', '--start=the dog ', '--temperature=1'))
     assert len(texts) == len(set(texts)) == 3 and all(text.startswith('the dog ') for text in texts)
 
 
@@ -95,10 +118,18 @@ def test_G1_an_unknown_character_ends_in_one_line_with_those_that_are_known(samp
     assert is_one_line(result) and "'H'" in result.message and 'abcdefg' in result.message
 
 
-@pytest.mark.parametrize('flag', ['--temperature=0.0', '--temperature=0', '--top_k=1'])
+@pytest.mark.parametrize('flag', ['--temperature=0.0', '--temperature=0', '--top_k=1', '--min_p=1',
+                                  '--top_p=1e-30'])
 def test_G2_a_temperature_of_zero_takes_the_likeliest(sample, trained, flag):
     expected = greedy(read(f'{trained}/best.pt'), 'a', 20)
     assert text_of(sample('--start=a', flag, '--max_new_tokens=20')) == expected + '\n'
+
+
+def test_a_prompt_of_bytes_that_are_no_text_ends_in_one_line(tmp_path):
+    checkpoint = checkpoint_of(GPT(GPTConfig(vocab_size=257, **TINY)), train_bpe(['ab'], n_vocab=257))
+    save(checkpoint, tmp_path / 'ckpt.pt')
+    result = run('sample.py', '--checkpoint=ckpt.pt', '--start=a\udcff', '--device=cpu', cwd=tmp_path)
+    assert is_one_line(result) and "'a\\udcff'" in result.message
 
 
 @pytest.mark.parametrize('flags', [(), ('--start=',)])
@@ -163,6 +194,102 @@ def test_A12_a_checkpoint_that_is_not_there_ends_in_one_line_that_says_how_to_ge
     result = sample(flag)
     assert is_one_line(result)
     assert 'nosuch' in result.message and 'python train.py config/train_tinystories.py' in result.message
+
+
+@pytest.mark.parametrize('content', [b'', b'no checkpoint', b'PK\x03\x04 no zip'])
+def test_a_file_that_is_no_checkpoint_ends_in_one_line(sample, tmp_path, content):
+    (tmp_path / 'some.pt').write_bytes(content)
+    result = sample('--checkpoint=some.pt')
+    assert is_one_line(result) and result.message.startswith('some.pt: not a checkpoint')
+
+
+# ---- many texts, and into a file ----
+
+def test_prompts_of_a_file_are_written_on_as_each_would_be_alone(sample, tmp_path):
+    beginnings = ['the cat', 'a', 'who ran on ', 'café', 'a']
+    (tmp_path / 'prompts.txt').write_text('\n\n'.join(beginnings), encoding='utf-8')
+    how = '--num_samples=2', '--temperature=0.9', '--max_new_tokens=12'
+    result = sample('--prompts=prompts.txt', '--out_file=all.jsonl', *how)
+    alone = []
+    for each in beginnings:
+        assert sample(f'--start={each}', '--out_file=one.jsonl', *how).status == 0
+        alone += texts_in(tmp_path / 'one.jsonl')
+    assert texts_in(tmp_path / 'all.jsonl') == alone
+    assert texts_printed(result) == [text['prompt'] + text['text'] for text in alone]
+    assert [text['prompt'] for text in alone[::2]] == beginnings and alone[0] != alone[1]
+
+
+def test_the_file_of_texts_has_their_tokens_and_replaces_the_one_before(sample, tmp_path, trained):
+    (tmp_path / 'texts.jsonl').write_text('old')
+    result = sample('--start=café', '--num_samples=2', '--out_file=texts.jsonl')
+    letters, texts = from_json(read(f'{trained}/best.pt')['tokenizer']), texts_in(tmp_path / 'texts.jsonl')
+    assert [text['prompt'] + text['text'] for text in texts] == texts_printed(result)
+    assert [letters.decode(text['ids']) for text in texts] == [text['text'] for text in texts]
+    assert all(list(text) == ['prompt', 'text', 'ids', 'logprobs'] for text in texts)
+    assert os.listdir(tmp_path) == ['texts.jsonl']
+
+
+def test_log_probabilities_are_the_models_own_and_their_sum_is_shown(sample, trained, tmp_path):
+    result = sample('--start=the', '--logprobs', '--temperature=0.8', '--out_file=x.jsonl',
+                    '--max_new_tokens=20')
+    text, = texts_in(tmp_path / 'x.jsonl')
+    expected = logprobs_of(read(f'{trained}/best.pt'), 'the', text['text'])
+    assert torch.allclose(torch.tensor(text['logprobs']), expected, atol=1e-4)
+    rule, prompt, *rows, total = text_of(result).splitlines()
+    assert (rule, prompt) == (RULE, 'the')
+    assert [row.split(maxsplit=1) for row in rows] == [
+        [f'{logprob:.4f}', repr(char)] for char, logprob in zip(text['text'], text['logprobs'], strict=True)]
+    assert abs(float(total.split()[0]) - expected.sum()) < 1e-3
+
+
+def test_an_interactive_loop_survives_an_unknown_character_and_ends_with_the_input(sample, monkeypatch):
+    monkeypatch.setattr('sys.stdin', io.StringIO('the cat\nHello\n' + 'the ' * 20 + '\na dog\n'))
+    first, unknown, long, second, end = text_of(sample('--interactive', '--num_samples=2')).split('> ')[1:]
+    alone = sample('--start=the cat', '--num_samples=2')
+    assert first == text_of(alone)
+    assert unknown.count('\n') == 1 and "'H'" in unknown
+    assert long.count('\n') == 1 and '80 tokens' in long
+    assert second.startswith('a dog') and end == '\n'
+
+
+# ---- where a text ends, and which is chosen ----
+
+@pytest.mark.parametrize('stop, ends', [('he', ['he']), ('["xyz", "red", "\\n"]', ['red', '\n']),
+                                        ('xyz', [])])
+@pytest.mark.parametrize('ways', [('--temperature=0.8',), ('--temperature=0', '--guesses=3'),
+                                  ('--num_beams=2',)])
+def test_a_text_ends_before_the_first_string_that_stops_it(sample, tmp_path, stop, ends, ways):
+    how = '--start=the dog', '--out_file=x.jsonl', *ways
+    whole = texts_printed(sample(*how))[0].removeprefix('the dog')
+    expected = whole[:min([place for end in ends if (place := whole.find(end)) >= 0], default=len(whole))]
+    assert texts_printed(sample(f'--stop={stop}', *how)) == ['the dog' + expected]
+    assert texts_in(tmp_path / 'x.jsonl')[0]['text'] == expected
+
+
+def test_guesses_write_the_greedy_text(sample, trained):
+    expected = greedy(read(f'{trained}/best.pt'), 'the', 25)
+    words = '--start=the', '--temperature=0', '--max_new_tokens=25'
+    assert text_of(sample(*words, '--guesses=4')) == expected + '\n'
+
+
+def test_beams_find_a_likelier_text_than_the_greedy_one(sample, trained):
+    whole, start = read(f'{trained}/best.pt'), 'the mat'
+    bar = logprobs_of(whole, start, greedy(whole, start, 20).removeprefix(start)).sum()
+    words = f'--start={start}', '--max_new_tokens=20'
+    found = [texts_printed(sample(*words, f'--num_beams={n}'))[0] for n in (2, 5)]
+    assert all(logprobs_of(whole, start, text.removeprefix(start)).sum() >= bar - 1e-3 for text in found)
+    assert logprobs_of(whole, start, found[1].removeprefix(start)).sum() > bar + 0.1
+
+
+def test_a_penalty_for_repetition_is_taken_from_the_flag(sample, trained):
+    whole = read(f'{trained}/best.pt')
+    result = sample('--start=the', '--temperature=0', '--repetition_penalty=1.5', '--max_new_tokens=20')
+    assert text_of(result) == greedy(whole, 'the', 20, 1.5) + '\n' != greedy(whole, 'the', 20) + '\n'
+
+
+def test_eight_bits_write_what_full_precision_does_for_a_while(sample, trained):
+    result = sample('--quantize=int8', '--start=the cat', '--temperature=0', '--max_new_tokens=10')
+    assert text_of(result) == greedy(read(f'{trained}/best.pt'), 'the cat', 10) + '\n'
 
 
 # ---- other people's checkpoints ----
@@ -243,14 +370,38 @@ def test_an_untrained_model_babbles_the_same_for_the_same_seed(tmp_path):
 
 # ---- settings ----
 
-@pytest.mark.parametrize('flag, said', [
+@pytest.mark.parametrize('flags, said', [
     ('--num_samples=0', 'num_samples must be at least 1'), ('--temperature=-1', 'temperature must not be'),
     ('--max_new_tokens=0', 'max_new_tokens must be at least 1'), ('--top_k=-1', 'top_k must not be negative'),
     ('--top_p=0', 'top_p must be above 0'), ('--top_p=1.5', 'at most 1'), ('--init_from=gpt5', "got 'gpt5'"),
-    ('--dtype=half', "got 'half'"), ('--device=tpu', "got 'tpu'")])
-def test_B12_settings_that_cannot_be_end_in_one_line(sample, flag, said):
-    result = sample(flag)
+    ('--dtype=half', "got 'half'"), ('--device=tpu', "got 'tpu'"), ('--min_p=1.1', 'min_p must be from'),
+    ('--num_beams=0', 'num_beams must be at least 1'), ('--guesses=-1', 'guesses must not be negative'),
+    ('--seed=-1', 'seed must not be negative'), ('--quantize=int4', "got 'int4'"),
+    ('--repetition_penalty=0', 'repetition_penalty must be from'), ('--length_penalty=1e4', 'from 0 to 10'),
+    ('--out_file=nosuch/x.jsonl', 'there is no folder nosuch'), ('--stop=["a", ""]', 'stop: expected'),
+    ('--stop=[a]', 'stop: expected'), ('--prompts=nosuch.txt', 'nosuch.txt cannot be read'),
+    ('--prompts=empty.txt', 'expected a beginning in each'), ('--prompts=x --start=a', 'go with start'),
+    ('--interactive --start=a --out_file=x', 'interactive does not go with start, out_file'),
+    ('--quantize=int8 --dtype=float32', 'quantize does not go with dtype'),
+    ('--num_beams=2 --top_k=3 --logprobs --num_samples=2', 'go with num_samples, logprobs, top_k'),
+    ('--num_beams=2 --repetition_penalty=1.1 --min_p=.1 --top_p=.5', 'top_p, min_p, repetition_penalty'),
+    ('--guesses=2', 'guesses needs --temperature=0'),
+    ('--guesses=2 --temperature=0 --num_beams=2 --compile', 'num_beams does not go with guesses, compile'),
+    ('--guesses=2 --temperature=0 --num_samples=2', 'guesses does not go with num_samples')])
+def test_B12_settings_that_cannot_be_end_in_one_line(sample, tmp_path, flags, said):
+    (tmp_path / 'empty.txt').write_text(' \n\n')
+    words = flags.split(' --')
+    result = sample('--out_file=texts.jsonl', words[0], *(f'--{word}' for word in words[1:]))
     assert is_one_line(result) and said in result.message
+    assert os.listdir(tmp_path) == ['empty.txt']
+
+
+def test_one_prompt_that_cannot_be_read_ends_in_one_line_before_anything_is_written(sample, tmp_path):
+    for beginning, said in (('Hello', "'H'"), ('a dog ' * 9, "prompt 'a dog a dog")):
+        (tmp_path / 'prompts.txt').write_text(f'the cat\n{beginning}\n')
+        result = sample('--prompts=prompts.txt', '--out_file=texts.jsonl')
+        assert is_one_line(result) and said in result.message
+        assert 'the cat' not in result.out and os.listdir(tmp_path) == ['prompts.txt']
 
 
 def test_a_prompt_longer_than_the_context_ends_in_one_line_with_both_numbers(sample):
