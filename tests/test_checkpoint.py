@@ -489,8 +489,19 @@ def test_A3_a_write_that_fails_is_forgiven_when_a_later_one_of_that_file_does_no
     writer.put(small(2), 'ckpt.pt')
     said = refused(writer.finish)
     assert 'best.pt' in said and 'ckpt.pt' not in said
-    assert capsys.readouterr().out.count('WARNING') == 2
+    assert capsys.readouterr().out.count('WARNING') == 3 # best.pt was tried again before the next ckpt.pt
     assert which(run_dir / 'ckpt.pt') == 2
+
+
+def test_A16_a_best_that_found_no_room_is_written_as_soon_as_there_is_some(run_dir):
+    writer = Writer(run_dir)
+    free = block(run_dir, 'best.pt')
+    writer.put(small(1), 'best.pt')
+    writer.wait()
+    free()
+    writer.put(small(2), 'ckpt.pt')
+    writer.finish()
+    assert (which(run_dir / 'best.pt'), which(run_dir / 'ckpt.pt')) == (1, 2)
 
 
 def test_a_writer_that_had_no_failure_says_nothing(run_dir, capsys):
