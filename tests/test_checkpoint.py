@@ -416,7 +416,7 @@ def test_A3_what_a_killed_run_left_is_no_way_into_a_good_file(tmp_path, monkeypa
 
 
 def below_a_file(tmp_path):
-    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'file').write_text('x', encoding='utf-8')
     return tmp_path / 'file' / 'ckpt.pt'
 
 
@@ -620,7 +620,7 @@ def test_remove_run_leaves_nothing_that_a_run_writes_and_all_else(run_dir):
         writer.put(small(iter_num), 'best.pt')
     writer.finish()
     for name in ('log.jsonl', 'loss.png', 'ckpt-final.pt', 'notes.txt'):
-        (run_dir / name).write_text('')
+        (run_dir / name).write_text('', encoding='utf-8')
     assert code.holds_a_run(run_dir)
     code.remove_run(run_dir)
     assert sorted(os.listdir(run_dir)) == ['ckpt-final.pt', 'notes.txt'] and not code.holds_a_run(run_dir)
@@ -642,7 +642,7 @@ def a_folder(path):
 DAMAGE = {'missing': lambda path: path.unlink(), 'empty': lambda path: path.write_bytes(b''),
           'cut short': lambda path: os.truncate(path, path.stat().st_size // 2), 'a folder': a_folder,
           'without its last byte': lambda path: os.truncate(path, path.stat().st_size - 1),
-          'text': lambda path: path.write_text('hello\n' * 100),
+          'text': lambda path: path.write_text('hello\n' * 100, encoding='utf-8'),
           'nothing but zeros': lambda path: path.write_bytes(bytes(path.stat().st_size)),
           'a weight that differs': lambda path: overwrite(path, b'\x00\x00\x00\x40' * 9, b'\x00\x00\x00\x41'),
           'a name that differs': lambda path: overwrite(path, b'iter_num', b'iter_nul'),
@@ -900,7 +900,7 @@ def run_to_resume(dataset, tmp_path):
     with open(os.path.join(dataset, 'meta.json'), encoding='utf-8') as f:
         chars = json.load(f)['tokenizer']['chars']
     (tmp_path / 'out').mkdir()
-    (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n')
+    (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n', encoding='utf-8')
 
     def resume(*paths_and_values):
         contents = whole('modern', chars)

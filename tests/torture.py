@@ -109,7 +109,7 @@ def start(folder, length, out_dir):
     words = [*FLAGS, f'--max_iters={length}', f'--out_dir={out_dir}']
     words += ['--init_from=resume'] if holds_a_run(out_dir) else []
     for path in f'{out_dir}.stdout', os.path.join(folder, 'stderr'):
-        open(path, 'w').close() # what the one before it said must not be taken for its own
+        open(path, 'w', encoding='utf-8').close() # what the one before it said must not be taken for its own
     child = FORKS.Process(target=train, args=(folder, words, out_dir))
     child.start()
     return child
