@@ -137,6 +137,7 @@ class Writer:
     def __init__(self, run_dir, keep=0, newest='none'):
         self.run_dir, self.keep, self.newest = run_dir, keep, newest
         self.thread, self.pending, self.problems = ThreadPoolExecutor(max_workers=1), [], {}
+        self.unwritten = None # a best.pt that found no room
 
     def snapshot(self, state):
         """A copy of what training goes on to change, once the one before it is on the disk."""
@@ -158,13 +159,18 @@ class Writer:
         self.pending.append(self.thread.submit(self.write, checkpoint, name))
 
     def write(self, checkpoint, name):
+        if name == LAST and self.unwritten: # ckpt.pt has its loss, so only a lower one would replace it
+            self.write(self.unwritten, BEST)
         path = os.path.join(self.run_dir, name)
         self.problems.pop(name, None)
+        self.unwritten = checkpoint if name == BEST else self.unwritten
         try:
             save(checkpoint, path, os.path.join(self.run_dir, PREVIOUS) if name == LAST else '')
             if name == LAST:
                 self.newest = f'{path} of iter {checkpoint["iter_num"]}'
                 self.number(path, checkpoint['iter_num'])
+            else:
+                self.unwritten = None
         except SystemExit as problem:
             self.problems[name] = str(problem)
             say(f'WARNING: {problem}; training goes on, and the next save tries again')

@@ -493,7 +493,8 @@ def main():
               f'{last_iter / updates_per_epoch:,.2f} epochs' if last_iter else f'run: {most_minutes} minutes')
         return print('nothing was trained or written')
     done = Progress(**{f.name: checkpoint[f.name] for f in fields(Progress)}) if resuming else Progress()
-    if resuming and last_iter and done.iter_num >= last_iter and not eval_only:
+    ended = done.evaluated == done.iter_num # else it was stopped in its last evaluation, which comes now
+    if resuming and last_iter and done.iter_num >= last_iter and ended and not eval_only:
         return print(f'{run_dir} is already at iter {done.iter_num} >= {last_iter}: nothing to do; '
                      'raise --max_iters to go on')
 

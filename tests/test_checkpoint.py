@@ -416,7 +416,7 @@ def test_A3_what_a_killed_run_left_is_no_way_into_a_good_file(tmp_path, monkeypa
 
 
 def below_a_file(tmp_path):
-    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'file').write_text('x', encoding='utf-8')
     return tmp_path / 'file' / 'ckpt.pt'
 
 
@@ -489,8 +489,19 @@ def test_A3_a_write_that_fails_is_forgiven_when_a_later_one_of_that_file_does_no
     writer.put(small(2), 'ckpt.pt')
     said = refused(writer.finish)
     assert 'best.pt' in said and 'ckpt.pt' not in said
-    assert capsys.readouterr().out.count('WARNING') == 2
+    assert capsys.readouterr().out.count('WARNING') == 3 # best.pt was tried again before the next ckpt.pt
     assert which(run_dir / 'ckpt.pt') == 2
+
+
+def test_A16_a_best_that_found_no_room_is_written_as_soon_as_there_is_some(run_dir):
+    writer = Writer(run_dir)
+    free = block(run_dir, 'best.pt')
+    writer.put(small(1), 'best.pt')
+    writer.wait()
+    free()
+    writer.put(small(2), 'ckpt.pt')
+    writer.finish()
+    assert (which(run_dir / 'best.pt'), which(run_dir / 'ckpt.pt')) == (1, 2)
 
 
 def test_a_writer_that_had_no_failure_says_nothing(run_dir, capsys):
@@ -609,7 +620,7 @@ def test_remove_run_leaves_nothing_that_a_run_writes_and_all_else(run_dir):
         writer.put(small(iter_num), 'best.pt')
     writer.finish()
     for name in ('log.jsonl', 'loss.png', 'ckpt-final.pt', 'notes.txt'):
-        (run_dir / name).write_text('')
+        (run_dir / name).write_text('', encoding='utf-8')
     assert code.holds_a_run(run_dir)
     code.remove_run(run_dir)
     assert sorted(os.listdir(run_dir)) == ['ckpt-final.pt', 'notes.txt'] and not code.holds_a_run(run_dir)
@@ -631,7 +642,7 @@ def a_folder(path):
 DAMAGE = {'missing': lambda path: path.unlink(), 'empty': lambda path: path.write_bytes(b''),
           'cut short': lambda path: os.truncate(path, path.stat().st_size // 2), 'a folder': a_folder,
           'without its last byte': lambda path: os.truncate(path, path.stat().st_size - 1),
-          'text': lambda path: path.write_text('hello\n' * 100),
+          'text': lambda path: path.write_text('hello\n' * 100, encoding='utf-8'),
           'nothing but zeros': lambda path: path.write_bytes(bytes(path.stat().st_size)),
           'a weight that differs': lambda path: overwrite(path, b'\x00\x00\x00\x40' * 9, b'\x00\x00\x00\x41'),
           'a name that differs': lambda path: overwrite(path, b'iter_num', b'iter_nul'),
@@ -889,7 +900,7 @@ def run_to_resume(dataset, tmp_path):
     with open(os.path.join(dataset, 'meta.json'), encoding='utf-8') as f:
         chars = json.load(f)['tokenizer']['chars']
     (tmp_path / 'out').mkdir()
-    (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n')
+    (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n', encoding='utf-8')
 
     def resume(*paths_and_values):
         contents = whole('modern', chars)

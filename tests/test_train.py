@@ -363,6 +363,19 @@ def test_A11_a_finished_run_that_is_resumed_says_so_and_writes_nothing(train, tm
     assert files(tmp_path) == before
 
 
+def test_A11_a_run_that_was_stopped_in_its_last_evaluation_has_it_when_it_is_resumed(train, tmp_path):
+    train('--max_iters=5')
+    losses = val_losses(tmp_path / 'out')
+    before = read(tmp_path / 'out' / 'ckpt.prev.pt') # written before that evaluation
+    assert before['evaluated'] == 0
+    save(before, tmp_path / 'out' / 'ckpt.pt')
+    (tmp_path / 'out' / 'best.pt').unlink()
+    result = train('--max_iters=5', '--init_from=resume')
+    assert result.status == 0 and 'done in ' in result.out
+    assert val_losses(tmp_path / 'out') == losses and len(losses) == 1
+    assert read(tmp_path / 'out' / 'ckpt.pt')['evaluated'] == 5 and (tmp_path / 'out' / 'best.pt').exists()
+
+
 @pytest.mark.parametrize('flag, said', [('foo', "init_from: expected scratch, resume, gpt2, .* got 'foo'"),
                                         ('resume', 'out/ckpt.pt: expected a checkpoint, found no such file')])
 def test_A12_weights_that_are_not_there_end_in_one_line(train, tmp_path, flag, said):
