@@ -229,7 +229,7 @@ def test_flops_are_those_of_the_model():
 # mistakes, and whole rows
 
 @pytest.mark.parametrize('flags, said', [
-    (['--rows=P1,P0'], "rows: expected some of P1,P2,P3,P4,P8,losses,end,P5,sweep,P6,P7, got 'P0'"),
+    (['--rows=P1,P0'], "rows: expected some of P1,P2,P3,P4,P8,losses,end,G1,G2,G4,P5,sweep,P6,P7, got 'P0'"),
     (['--cases=1B'], "got '1B'"), (['--runs=0'], 'runs must be at least 1'), (['--minutes=0'], 'above 0'),
     (['--batches=64,x'], "batches must be numbers like 64,32, got '64,x'"),
     (['--rates=fast'], "rates must be numbers like 6e-4,1e-3, got 'fast'"),

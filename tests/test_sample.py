@@ -220,7 +220,7 @@ def test_prompts_of_a_file_are_written_on_as_each_would_be_alone(sample, tmp_pat
 
 
 def test_the_file_of_texts_has_their_tokens_and_replaces_the_one_before(sample, tmp_path, trained):
-    (tmp_path / 'texts.jsonl').write_text('old')
+    (tmp_path / 'texts.jsonl').write_text('old', encoding='utf-8')
     result = sample('--start=café', '--num_samples=2', '--out_file=texts.jsonl')
     letters, texts = from_json(read(f'{trained}/best.pt')['tokenizer']), texts_in(tmp_path / 'texts.jsonl')
     assert [text['prompt'] + text['text'] for text in texts] == texts_printed(result)
@@ -389,7 +389,7 @@ def test_an_untrained_model_babbles_the_same_for_the_same_seed(tmp_path):
     ('--guesses=2 --temperature=0 --num_beams=2 --compile', 'num_beams does not go with guesses, compile'),
     ('--guesses=2 --temperature=0 --num_samples=2', 'guesses does not go with num_samples')])
 def test_B12_settings_that_cannot_be_end_in_one_line(sample, tmp_path, flags, said):
-    (tmp_path / 'empty.txt').write_text(' \n\n')
+    (tmp_path / 'empty.txt').write_text(' \n\n', encoding='utf-8')
     words = flags.split(' --')
     result = sample('--out_file=texts.jsonl', words[0], *(f'--{word}' for word in words[1:]))
     assert is_one_line(result) and said in result.message
@@ -398,7 +398,7 @@ def test_B12_settings_that_cannot_be_end_in_one_line(sample, tmp_path, flags, sa
 
 def test_one_prompt_that_cannot_be_read_ends_in_one_line_before_anything_is_written(sample, tmp_path):
     for beginning, said in (('Hello', "'H'"), ('a dog ' * 9, "prompt 'a dog a dog")):
-        (tmp_path / 'prompts.txt').write_text(f'the cat\n{beginning}\n')
+        (tmp_path / 'prompts.txt').write_text(f'the cat\n{beginning}\n', encoding='utf-8')
         result = sample('--prompts=prompts.txt', '--out_file=texts.jsonl')
         assert is_one_line(result) and said in result.message
         assert 'the cat' not in result.out and os.listdir(tmp_path) == ['prompts.txt']
