@@ -238,7 +238,9 @@ class KVCache:
         self.mask = columns <= self.places[:, None] # (T, window)
         if self.padding is None:
             return self.places
-        self.mask = self.mask & (columns >= self.padding[:, None, None, None]) # (B, 1, T, window)
+        # padding looks at itself, as not every kernel knows what to do with what looks at nothing
+        self.mask = (self.mask & (columns >= self.padding[:, None, None, None])
+                     | (columns == self.places[:, None])) # (B, 1, T, window)
         return (self.places - self.padding[:, None]).clamp(min=0)
 
     def select(self, rows):

@@ -186,6 +186,7 @@ def medium(dataset):
             '--optimizer=adamw']
 
 
+@pytest.mark.slow
 def test_the_memory_that_a_dry_run_tells_is_what_a_run_takes(medium, tmp_path):
     words = *medium, '--n_embd=256', '--block_size=512', '--batch_size=8'
     taken = peak(*words, cwd=tmp_path) - peak(*words, '--dry_run', cwd=tmp_path)
