@@ -104,7 +104,7 @@ class Reader:
     text: int64 (B, T), T >= 1; padding: int64 (B,), how many of a row's first tokens are no part of it
     room: how many tokens may be added
     n_vocab: ids from here on are padding of the table and are never chosen; 0: there is none
-    compiled: use torch.compile for all but the prompt, which pays after some hundred tokens
+    compiled: use torch.compile for all but the prompt; see docs/generation.md for what that gains
     """
 
     def __init__(self, model, text, room, padding=None, n_vocab=0, compiled=False):
