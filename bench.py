@@ -52,10 +52,10 @@ from statistics import median
 import numpy as np
 import torch
 
-from checkpoint import save
 from data import bins
 from data.tokenizer import CharTokenizer
-from device import (
+from lib.checkpoint import save
+from lib.device import (
     autocast_for,
     choose_compile,
     choose_device,
@@ -66,10 +66,10 @@ from device import (
     timed,
     wait_for,
 )
-from generate import generate
+from lib.generate import generate
+from lib.optim import make_optimizers
+from lib.quantize import Int8Linear, quantize
 from model import GPT, GPTConfig
-from optim import make_optimizers
-from quantize import Int8Linear, quantize
 from train import load_batch, train_step
 
 MODEL = ('arch', 'vocab_size', 'block_size', 'n_layer', 'n_head', 'n_kv_head', 'n_embd')

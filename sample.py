@@ -51,13 +51,13 @@ from dataclasses import asdict
 
 import torch
 
-from checkpoint import BEST, LAST, PREVIOUS, build, from_gpt2, read_first, shown, writing
 from data.bins import chars_of_nanogpt
 from data.tokenizer import CharTokenizer, from_json
-from device import choose_compile, choose_device
-from generate import Decoder, Sampling, Text, beam_search, generate_guessing, generate_texts, prompt_ids
+from lib.checkpoint import BEST, LAST, PREVIOUS, build, from_gpt2, read_first, shown, writing
+from lib.device import choose_compile, choose_device
+from lib.generate import Decoder, Sampling, Text, beam_search, generate_guessing, generate_texts, prompt_ids
+from lib.quantize import quantize as quantize_weights
 from model import GPT, GPTConfig
-from quantize import quantize as quantize_weights
 
 # what a setting is when it is not used
 OFF = dict(start='', prompts='', interactive=False, out_file='', num_samples=1, logprobs=False, top_k=0,

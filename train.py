@@ -140,7 +140,9 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from checkpoint import (
+from data import bins
+from data.tokenizer import from_json
+from lib.checkpoint import (
     BEST,
     LAST,
     PREVIOUS,
@@ -152,9 +154,7 @@ from checkpoint import (
     read_first,
     remove_run,
 )
-from data import bins
-from data.tokenizer import from_json
-from device import (
+from lib.device import (
     autocast_for,
     choose_compile,
     choose_device,
@@ -164,8 +164,8 @@ from device import (
     stop_processes,
     sum_over_ranks,
 )
-from generate import Sampling, generate_texts
-from guard import (
+from lib.generate import Sampling, generate_texts
+from lib.guard import (
     SHAPE,
     Watch,
     check_resumable,
@@ -176,9 +176,9 @@ from guard import (
     problems,
     weights_are_sound,
 )
-from log import Log, draw_loss, progress_line, say, start_wandb, validation_line
+from lib.log import Log, draw_loss, progress_line, say, start_wandb, validation_line
+from lib.optim import all_groups, lr_share, make_optimizers, restore, set_rates
 from model import GPT
-from optim import all_groups, lr_share, make_optimizers, restore, set_rates
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 

@@ -11,13 +11,14 @@ import json
 import os
 import re
 import reprlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
 from tqdm import tqdm
 
 from data import bins
+from data.files import sync_folder
 from data.tokenizer import GPT2Tokenizer
 
 PROGRESS = 'progress.json' # how far a resumable preparation is
@@ -244,16 +245,6 @@ def remove(path):
         with writing(path):
             os.remove(path)
             sync_folder(os.path.dirname(path))
-
-
-def sync_folder(folder):
-    """Makes the names in a folder last through a power cut, where the system can."""
-    with suppress(OSError): # Windows opens no folders, some network disks do not sync them
-        handle = os.open(folder or '.', os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def make_folder(path):

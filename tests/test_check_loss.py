@@ -1,4 +1,4 @@
-"""docs/check_loss.py: the losses of a run beside those that its config had before."""
+"""tools/check_loss.py: the losses of a run beside those that its config had before."""
 import json
 import os
 import shutil
@@ -12,7 +12,7 @@ def check(trained, tmp_path):
     """A function that runs the script on a copy of a run in tmp_path/out, with references in tmp_path."""
     shutil.copytree(trained, tmp_path / 'out')
     words = '--out_dir=out', '--reference=known.json'
-    return lambda *flags: run('docs/check_loss.py', *words, *flags, cwd=tmp_path)
+    return lambda *flags: run('tools/check_loss.py', *words, *flags, cwd=tmp_path)
 
 
 def test_a_run_is_normal_beside_itself(check, tmp_path):
@@ -48,7 +48,7 @@ def test_a_run_with_another_seed_is_compared_and_one_with_another_rate_is_not(ch
 
 
 def test_what_the_project_has_recorded_can_be_read():
-    path = os.path.join(os.path.dirname(__file__), '..', 'docs', 'reference_losses.json')
+    path = os.path.join(os.path.dirname(__file__), '..', 'tools', 'reference_losses.json')
     with open(path, encoding='utf-8') as file:
         known = json.load(file)
     assert known and all(each['runs'] for each in known.values())

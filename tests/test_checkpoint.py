@@ -24,10 +24,12 @@ from conftest import is_one_line, run
 from test_model import FAMILIES, random_model, tokens
 from test_train import files, same
 
-import checkpoint as code
 import sample
 import train as training
-from checkpoint import (
+from data import bins
+from data.tokenizer import CharTokenizer
+from lib import checkpoint as code
+from lib.checkpoint import (
     Writer,
     build,
     checksum,
@@ -38,11 +40,9 @@ from checkpoint import (
     save,
     snapshot,
 )
-from data import bins
-from data.tokenizer import CharTokenizer
-from generate import generate_texts
-from log import progress_line
-from optim import make_optimizers, restore
+from lib.generate import generate_texts
+from lib.log import progress_line
+from lib.optim import make_optimizers, restore
 
 TORTURE = int(os.environ.get('TORTURE', 1)) # multiplies how many damaged files are tried
 GONE = '(gone)' # see put

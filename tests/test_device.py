@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import process
 
-from device import (
+from lib.device import (
     autocast_for,
     choose_compile,
     choose_device,

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from checkpoint import build, from_transformers
 from data.tokenizer import CharTokenizer, train_bpe
-from generate import (
+from lib.checkpoint import build, from_transformers
+from lib.generate import (
     GREEDY,
     Decoder,
     Sampling,

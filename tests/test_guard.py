@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import TINY, is_one_line, process, run
 
-from guard import Watch, memory_needed, out_of_memory_told, problems, smaller, weights_are_sound
+from lib.guard import Watch, memory_needed, out_of_memory_told, problems, smaller, weights_are_sound
 from model import GPT, GPTConfig
 from train import config
 

@@ -9,7 +9,7 @@ import warnings
 import pytest
 from conftest import REPO
 
-from log import Log, draw_loss, progress_line, read_log, start_wandb, validation_line
+from lib.log import Log, draw_loss, progress_line, read_log, start_wandb, validation_line
 
 PROGRESS = {'iter': 250, 'loss': 1.60214, 'lr': 1e-3, 'norm': 0.5234, 'dt': 0.0118, 'tokens': 4096000,
             'epoch': 1.234}
@@ -81,7 +81,8 @@ def test_a_log_that_cannot_be_written_from_the_start_ends_in_one_line(tmp_path):
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a place that is always full')
 @pytest.mark.parametrize('how, reached', [('say', True), ('print', False)])
 def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, how, reached):
-    code = f"from log import say; {how}('a line'{'' if reached else ', flush=True'}); open('reached', 'w')"
+    code = 'from lib.log import say; ' \
+        f"{how}('a line'{'' if reached else ', flush=True'}); open('reached', 'w')"
     with open('/dev/full', 'w', encoding='utf-8') as full:
         subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | {'PYTHONPATH': REPO},
                        stdout=full, stderr=subprocess.DEVNULL)

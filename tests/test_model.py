@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from checkpoint import build, from_transformers
+from lib.checkpoint import build, from_transformers
 from model import GPT, GPTConfig, KVCache, attend
 
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)

@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
+from lib.optim import Muon, all_groups, lr_share, make_optimizers, momentum_at, orthogonalize, restore
 from model import GPT, GPTConfig
-from optim import Muon, all_groups, lr_share, make_optimizers, momentum_at, orthogonalize, restore
 
 SHAPE = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_embd=32)
 

@@ -6,11 +6,11 @@ import torch
 from conftest import read
 from torch import nn
 
-from checkpoint import build
 from data.tokenizer import from_json
-from generate import generate_texts
+from lib.checkpoint import build
+from lib.generate import generate_texts
+from lib.quantize import Int8Linear, quantize
 from model import GPT, GPTConfig
-from quantize import Int8Linear, quantize
 
 WIDTHS = [1, 16, 36, 48, 100] # torch's kernel reads 16 numbers at once, so others are the trap
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from conftest import is_one_line, process, read, run
 
-from checkpoint import build, save
 from data.tokenizer import CharTokenizer, from_json, train_bpe
+from lib.checkpoint import build, save
 from model import GPT, GPTConfig
 
 RULE = '-' * 20

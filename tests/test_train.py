@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from conftest import TINY, command, is_one_line, log_of, process, read, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from checkpoint import build, read_checkpoint, save
 from data import bins
 from data.tinystories.stories import stories
-from guard import problems, shorten
+from lib.checkpoint import build, read_checkpoint, save
+from lib.guard import problems, shorten
+from lib.optim import make_optimizers
 from model import GPT, GPTConfig
-from optim import make_optimizers
 from train import (
     by_depth,
     config,

@@ -1,7 +1,7 @@
 """
-One measurement of pocketGPT or nanoGPT in a process of its own; docs/beside_nanogpt.py starts these.
+One measurement of pocketGPT or nanoGPT in a process of its own; tools/compare_nanogpt.py starts these.
 
-    python docs/beside_child.py '{"task": "machine", "device": "auto"}'
+    python tools/compare_worker.py '{"task": "machine", "device": "auto"}'
 
 The request is one JSON object: its task names one of the functions below, which say what else they read. The
 answer is one JSON object on the last line. nanoGPT is imported from the folder `nanogpt`, where it lies.
@@ -26,14 +26,14 @@ if request.get('side') != 'theirs':
 import torch
 
 from bench import prepare_to_write
-from checkpoint import build, read_checkpoint
 from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
-from device import autocast_for, choose_device, choose_dtype, peak_flops
-from generate import Sampling, generate, make_noise
+from lib.checkpoint import build, read_checkpoint
+from lib.device import autocast_for, choose_device, choose_dtype, peak_flops
+from lib.generate import Sampling, generate, make_noise
+from lib.optim import all_groups, lr_share, make_optimizers
 from model import GPT, GPTConfig
-from optim import all_groups, lr_share, make_optimizers
 
 SHAPE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'block_size')
 

@@ -1,7 +1,7 @@
 """
 What a run leaves to look at: log.jsonl with its numbers, wandb when asked, and the loss curve as a picture.
 
-    python -c "import log; log.draw_loss('out-tinystories/log.jsonl', 'loss.png')"
+    python -c "from lib import log; log.draw_loss('out-tinystories/log.jsonl', 'loss.png')"
 """
 import json
 import os

@@ -1,9 +1,9 @@
-"""Nothing destroys a run: a few strikes of each kind of tests/torture.py, which by hand gives many more."""
+"""Nothing destroys a run: a few faults of each kind of tools/crash_test.py, which by hand injects more."""
 import pytest
 
 pytest.importorskip('resource') # not on Windows
 
-from torture import STRIKES, make_case, torture
+from tools.crash_test import STRIKES, make_case, torture
 
 
 @pytest.fixture(scope='module')

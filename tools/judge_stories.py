@@ -1,7 +1,7 @@
 """
 Are the stories of a model any good? Draws some from a checkpoint and counts what can be counted.
 
-    python docs/judge_stories.py --out_dir=out-tinystories
+    python tools/judge_stories.py --out_dir=out-tinystories
 
 known words       share of its words that occur in the training text: below 95% it still makes words up
 one hero          share of stories whose first name stays: it comes back in the last third, and no name turns
@@ -32,12 +32,12 @@ config = configure(globals())
 # after the settings, so that --help and a typo answer at once
 import re
 
-from checkpoint import build, read_checkpoint
 from data import bins
 from data.tinystories.stories import NAMES
 from data.tokenizer import from_json
-from device import choose_device
-from generate import Sampling, generate_texts
+from lib.checkpoint import build, read_checkpoint
+from lib.device import choose_device
+from lib.generate import Sampling, generate_texts
 
 SPAN = 15
 

@@ -1,25 +1,21 @@
 """
-docs/beside_nanogpt.py: what it measures, and that it says so truly. nanoGPT is not there in tests; where its
-side is needed, a stand-in of the same form takes its place.
+tools/compare_nanogpt.py: what it measures, and that it says so truly. nanoGPT is not there in tests; where
+its side is needed, a stand-in of the same form takes its place.
 """
 import json
 import os
 import shutil
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import REPO, is_one_line, log_of, process, read, run
 
-from checkpoint import build
 from data import bins
 from data.tokenizer import from_json
+from lib.checkpoint import build
 from model import GPT
-
-sys.path.insert(0, os.path.join(REPO, 'docs'))
-import beside_child
-import beside_runs
+from tools import compare_harness, compare_worker
 
 MODEL = dict(n_layer=1, n_head=2, n_embd=32, block_size=16, vocab_size=64, seed=1, device='cpu')
 TRAINING = dict(MODEL, arch='gpt2', dtype='float32', compile=False, betas=[0.9, 0.95], learning_rate=1e-3,
@@ -101,7 +97,7 @@ def place(tmp_path):
         given = {'out': str(tmp_path / 'figures.jsonl'), 'runs': 2, 'rehearse': False, 'seed': 1,
                  'nanogpt': str(tmp_path), **settings}
         card = {'device': 'cpu', 'device_name': 'CPU', 'torch': torch.__version__, 'threads': 1}
-        return beside_runs.Place(given, str(tmp_path), dict(os.environ), card)
+        return compare_harness.Place(given, str(tmp_path), dict(os.environ), card)
     return make
 
 
@@ -111,7 +107,7 @@ def test_the_sides_take_turns_and_every_measurement_is_noted(place, capsys):
     order, here = [], place(runs=3)
     contestants = {side: lambda run, side=side: order.append((side, run)) or {'seconds': run ** 2}
                    for side in ('ours', 'theirs')}
-    found = beside_runs.in_turns(here, 'P1', contestants)
+    found = compare_harness.in_turns(here, 'P1', contestants)
     assert order == [('ours', 1), ('theirs', 1), ('ours', 2), ('theirs', 2), ('ours', 3), ('theirs', 3)]
     assert found['ours']['seconds'] == {'median': 4, 'least': 1, 'most': 9, 'mean': 14 / 3}
     assert '4.00 (1.00 to 9.00) s' in capsys.readouterr().out
@@ -120,26 +116,26 @@ def test_the_sides_take_turns_and_every_measurement_is_noted(place, capsys):
     assert [(r['side'], r['run'], r['figures']['seconds']) for r in records] == \
         [(side, run, run ** 2) for side, run in order]
     assert {'row', 'side', 'run', 'figures', 'torch', 'device', 'threads', 'date'} <= records[0].keys()
-    assert beside_runs.noted(here, 'P1', 'theirs') == [{'seconds': 1}, {'seconds': 4}, {'seconds': 9}]
+    assert compare_harness.noted(here, 'P1', 'theirs') == [{'seconds': 1}, {'seconds': 4}, {'seconds': 9}]
 
 
 def test_a_rehearsal_is_never_taken_for_a_measurement(place):
-    beside_runs.note(place(rehearse=True), 'P1', 'theirs', 1, {'seconds': 1.0})
-    assert beside_runs.noted(place(), 'P1', 'theirs') == []
+    compare_harness.note(place(rehearse=True), 'P1', 'theirs', 1, {'seconds': 1.0})
+    assert compare_harness.noted(place(), 'P1', 'theirs') == []
 
 
 def test_a_figure_that_a_run_lacks_has_no_median():
-    found = beside_runs.summary([{'target_s': 3.0, 'seconds': 4.0}, {'target_s': None, 'seconds': 6.0}])
+    found = compare_harness.summary([{'target_s': 3.0, 'seconds': 4.0}, {'target_s': None, 'seconds': 6.0}])
     assert found.keys() == {'seconds'} and found['seconds']['median'] == 5.0
-    assert 'n/a' in beside_runs.table('P7', {'ours': found, 'theirs': {'target_s': found['seconds']}})
+    assert 'n/a' in compare_harness.table('P7', {'ours': found, 'theirs': {'target_s': found['seconds']}})
 
 
 def test_lines_are_timed_when_they_come(tmp_path):
     code = "import time; print('a'); time.sleep(0.5); print('val 3.5 saved x'); time.sleep(60)"
-    lines, seconds = beside_runs.watch(['-u', '-c', code], tmp_path, dict(os.environ), until='saved')
+    lines, seconds = compare_harness.watch(['-u', '-c', code], tmp_path, dict(os.environ), until='saved')
     (first, _), (second, _) = lines
     assert 0.4 < second - first < 5 and seconds < 30
-    assert beside_runs.found_in(lines, r'val (\d+\.\d+)') == [(second, 3.5)]
+    assert compare_harness.found_in(lines, r'val (\d+\.\d+)') == [(second, 3.5)]
 
 
 @pytest.mark.parametrize('code, until, said', [
@@ -147,22 +143,22 @@ def test_lines_are_timed_when_they_come(tmp_path):
     ("print('fine')", 'never', "expected a line with 'never', its last line: fine")])
 def test_a_process_that_fails_ends_the_measurement_in_one_line(tmp_path, code, until, said):
     with pytest.raises(SystemExit, match=said):
-        beside_runs.watch(['-c', code], tmp_path, dict(os.environ), until)
+        compare_harness.watch(['-c', code], tmp_path, dict(os.environ), until)
 
 
 # what is measured
 
 def test_speed_and_size_of_ours_agree_with_each_other():
-    found = beside_child.speed({**TRAINING, 'side': 'ours'})
+    found = compare_worker.speed({**TRAINING, 'side': 'ours'})
     assert found['tokens_per_second'] == pytest.approx(2 * 16 / (found['step_ms'] / 1e3))
-    model, _ = beside_child.ours(TRAINING)
+    model, _ = compare_worker.ours(TRAINING)
     assert found['parameters'] == sum(p.numel() for p in model.parameters())
     assert found['peak_bytes'] > 10 ** 7 and found['mfu'] is None and found['dtype'] == 'float32'
 
 
 @pytest.mark.parametrize('arch', ['gpt2', 'modern'])
 def test_an_update_of_ours_learns_and_returns_the_loss_before_it(arch):
-    model, update = beside_child.ours({**TRAINING, 'arch': arch})
+    model, update = compare_worker.ours({**TRAINING, 'arch': arch})
     x, y = torch.randint(64, (2, 2, 16)).unbind()
     before = model(x, y).item()
     assert update(x, y).item() == pytest.approx(before, abs=1e-5)
@@ -171,7 +167,7 @@ def test_an_update_of_ours_learns_and_returns_the_loss_before_it(arch):
 
 def test_the_score_is_the_mean_loss_of_all_windows(trained, dataset):
     path = os.path.join(trained, 'ckpt.pt')
-    found = beside_child.score({'checkpoint': path, 'data': dataset, 'device': 'cpu', 'dtype': 'float32',
+    found = compare_worker.score({'checkpoint': path, 'data': dataset, 'device': 'cpu', 'dtype': 'float32',
                                 'eval_tokens': 0})
     model, val = build(read(path)), bins.open_bin(dataset, 'val', bins.load_meta(dataset))
     n = (len(val) - 1) // 32 * 32
@@ -184,17 +180,17 @@ def test_the_score_is_the_mean_loss_of_all_windows(trained, dataset):
 
 
 def test_the_lines_of_train_py_are_understood(trained, dataset):
-    from log import validation_line
+    from lib.log import validation_line
     record = log_of(trained, 'val_loss')[-1]
     line = validation_line(record, 40, ['out/ckpt.pt'])
-    (_, race), = beside_runs.found_in([(7.0, line)], r' val (\d+\.\d+).* saved ')
-    (_, way), = beside_runs.found_in([(7.0, line)], r'\bval (?:loss )?(\d+\.\d+)')
+    (_, race), = compare_harness.found_in([(7.0, line)], r' val (\d+\.\d+).* saved ')
+    (_, way), = compare_harness.found_in([(7.0, line)], r'\bval (?:loss )?(\d+\.\d+)')
     assert race == way == pytest.approx(record['val_loss'], abs=1e-4)
 
 
 def test_text_in_other_tokens_is_the_same_text(dataset, tmp_path):
     out = str(tmp_path / 'bpe')
-    beside_child.retokenize({'data': dataset, 'out': out, 'vocab_size': 300})
+    compare_worker.retokenize({'data': dataset, 'out': out, 'vocab_size': 300})
 
     def text(folder, split):
         meta = bins.load_meta(folder)
@@ -206,9 +202,9 @@ def test_text_in_other_tokens_is_the_same_text(dataset, tmp_path):
 
 def test_both_dtypes_train_from_the_same_weights_on_the_same_batches(dataset):
     request = {**TRAINING, 'steps': 10, 'data': dataset}
-    found = beside_child.dtypes(request)
-    _, update = beside_child.ours({**request, 'dtype': 'float32'})
-    expected = beside_child.losses_of(update, request, beside_child.shares_of(10, 1, 0.1))
+    found = compare_worker.dtypes(request)
+    _, update = compare_worker.ours({**request, 'dtype': 'float32'})
+    expected = compare_worker.losses_of(update, request, compare_worker.shares_of(10, 1, 0.1))
     assert found['loss_float32'] == pytest.approx(sum(expected) / 10)
     assert found['loss'] == pytest.approx(found['loss_float32'], rel=0.01)
 
@@ -216,14 +212,14 @@ def test_both_dtypes_train_from_the_same_weights_on_the_same_batches(dataset):
 @pytest.mark.parametrize('changes, same', [({}, True), ({'dims': 3}, False), ({'cos': 'math.sin'}, False)],
                          ids=['as it is', 'without weight decay', 'with another schedule'])
 def test_losses_tells_whether_both_train_alike(nanogpt, dataset, changes, same):
-    found = beside_child.losses({**TRAINING, 'steps': 20, 'data': dataset, 'nanogpt': nanogpt(**changes)})
+    found = compare_worker.losses({**TRAINING, 'steps': 20, 'data': dataset, 'nanogpt': nanogpt(**changes)})
     assert len(found['ours']) == len(found['theirs']) == 20 and found['ours'][-1] < found['ours'][0]
     assert (found['weights_difference'] < 2e-6) == same and (found['difference'] < 1e-5 or not same)
 
 
 def test_flops_are_those_of_the_model():
-    assert beside_child.flops_per_token(TRAINING) == beside_child.ours(TRAINING)[0].flops_per_token()
-    assert isinstance(beside_child.ours(TRAINING)[0], GPT)
+    assert compare_worker.flops_per_token(TRAINING) == compare_worker.ours(TRAINING)[0].flops_per_token()
+    assert isinstance(compare_worker.ours(TRAINING)[0], GPT)
 
 
 # mistakes, and whole rows
@@ -238,13 +234,13 @@ def test_flops_are_those_of_the_model():
 def test_settings_that_cannot_be_measured_end_in_one_line(flags, said, tmp_path):
     (tmp_path / 'bare').mkdir()
     (tmp_path / 'bare' / 'train.py').write_text('', encoding='utf-8')
-    result = run('docs/beside_nanogpt.py', *flags, cwd=tmp_path)
+    result = run('tools/compare_nanogpt.py', *flags, cwd=tmp_path)
     assert is_one_line(result) and said in result.message
 
 
 def test_a_row_of_the_gpu_is_refused_on_a_cpu(nanogpt, tmp_path):
     flags = f'--nanogpt={nanogpt()}', '--rows=P7', '--device=cpu'
-    result = run('docs/beside_nanogpt.py', *flags, cwd=tmp_path)
+    result = run('tools/compare_nanogpt.py', *flags, cwd=tmp_path)
     assert is_one_line(result) and 'P7: is measured on cuda, the device is cpu' in result.message
 
 
@@ -252,12 +248,12 @@ def test_a_row_of_the_gpu_is_refused_on_a_cpu(nanogpt, tmp_path):
 def test_rows_of_every_kind_can_be_rehearsed_on_any_machine(nanogpt, tmp_path):
     folder, config_file = nanogpt(), 'config/train_shakespeare_char.py'
     rows = 'P1,P2,P3,P8,P5,sweep,P6,P7'
-    result = process('docs/beside_nanogpt.py', f'--nanogpt={folder}', f'--rows={rows}', '--rehearse',
+    result = process('tools/compare_nanogpt.py', f'--nanogpt={folder}', f'--rows={rows}', '--rehearse',
                      '--device=cpu', '--runs=1', '--threads=1', '--cases=0.8M', '--compiled=False',
                      '--rates=1e-3', f'--race={config_file}', f'--race_best={config_file}',
                      f'--dataset={folder}/data/shakespeare_char', cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
-    with open(tmp_path / 'beside_nanogpt.jsonl', encoding='utf-8') as f:
+    with open(tmp_path / 'compare_nanogpt.jsonl', encoding='utf-8') as f:
         records = [json.loads(line) for line in f]
     assert {r['row'] for r in records} == {*rows.split(','), 'P3 loss'}
     assert all(r['rehearsal'] for r in records)

@@ -1,7 +1,7 @@
 """
 Does anything destroy a run? Strikes tiny runs again and again; they must end as one that was left alone.
 
-    python tests/torture.py --kills=50 --seed=1
+    python tools/crash_test.py --kills=50 --seed=1
 
 kill     SIGKILL at a random moment, from the start of a process to the end of a run
 write    SIGKILL as soon as a file is written or replaced, from a random moment on
@@ -52,10 +52,10 @@ from collections import Counter
 from dataclasses import dataclass
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 
-from conftest import TINY, process, tiny_text
+from lib.checkpoint import BEST, LAST, PREVIOUS, checksum, holds_a_run, read_checkpoint, read_first
 
-from checkpoint import BEST, LAST, PREVIOUS, checksum, holds_a_run, read_checkpoint, read_first
-
+TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
+        '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 SAVE, EVAL = 5, 20 # updates between saves and, as in TINY, between evaluations
 FLAGS = (*TINY, '--dropout=0.2', '--gradient_accumulation_steps=2', f'--save_interval={SAVE}', '--keep=2',
          '--eval_tokens=600', '--sample_interval=50', '--dataset=bins')
@@ -124,12 +124,15 @@ def wait_until(child, happened):
 def make_case(folder, length):
     """Trains on a small text, undisturbed: by python train.py, and as a fork, which must come to the same."""
     with open(os.path.join(folder, 'text.txt'), 'w', encoding='utf-8') as f:
-        f.write(tiny_text())
+        rng = random.Random(0)
+        words = 'the a cat dog sat ran on mat hill big red and then who why café — naïve'.split()
+        f.write(' '.join(rng.choice(words) + rng.choice(['', '', '.', '\n']) for _ in range(9000)))
     FORKS.Process(target=int).start() # so that the server of forks loads torch meanwhile
     whole, forked = os.path.join(folder, 'whole'), os.path.join(folder, 'forked')
     for script, *words in (('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins'),
                            ('train.py', *FLAGS, f'--max_iters={length}', f'--out_dir={whole}')):
-        done = process(script, *words, cwd=folder)
+        done = subprocess.run([sys.executable, os.path.join(ROOT, script), *words], cwd=folder,
+                              capture_output=True, encoding='utf-8')
         assert done.returncode == 0, f'{script}: expected status 0, got {done.returncode}: {done.stderr}'
     before, times = time.perf_counter(), []
     child = start(folder, length, forked)

@@ -1,7 +1,7 @@
 """
-How docs/beside_nanogpt.py runs processes, notes what it measures and shows it.
+How tools/compare_nanogpt.py runs processes, notes what it measures and shows it.
 
-    python docs/beside_nanogpt.py --help    # what there is to run
+    python tools/compare_nanogpt.py --help    # what there is to run
 """
 import datetime
 import json
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CHILD = os.path.join(ROOT, 'docs', 'beside_child.py')
+CHILD = os.path.join(ROOT, 'tools', 'compare_worker.py')
 # how figures are shown: title, factor, format, unit
 COLUMNS = {'checkpoint_s': ('to checkpoint', 1, '.2f', ' s'), 'seconds': ('to exit', 1, '.2f', ' s'),
            'first_line_s': ('to first line', 1, '.2f', ' s'), 'target_s': ('to target', 1, '.1f', ' s'),
@@ -34,7 +34,7 @@ TINY_RUN = ('--n_layer=1', '--n_head=2', '--n_embd=32', '--batch_size=2', '--blo
 @dataclass(frozen=True)
 class Place:
     """Where and how everything is measured."""
-    settings: dict # of beside_nanogpt.py
+    settings: dict # of compare_nanogpt.py
     folder: str # of the runs, removed in the end
     env: dict # of the processes
     card: dict # device, device_name, torch, threads
@@ -84,7 +84,7 @@ def watch(words, cwd, env, until=None):
 
 
 def ask(place, request):
-    """The answer of beside_child.py to a request: figures by name."""
+    """The answer of compare_worker.py to a request: figures by name."""
     common = {'device': place.card['device'], 'nanogpt': place.nanogpt, 'seed': place.settings['seed']}
     lines, _ = watch([CHILD, json.dumps({**common, **request})], place.folder, place.env)
     return json.loads(next(line for _, line in reversed(lines) if line.startswith('{')))

@@ -1,7 +1,7 @@
 """
 What weights of fewer bits cost: the loss of a run's best.pt over val, and how often it prefers another token.
 
-    python docs/check_quantize.py --out_dir=out-tinystories
+    python tools/eval_quantization.py --out_dir=out-tinystories
 """
 import os
 import sys
@@ -23,8 +23,8 @@ import math
 import torch
 
 from bench import DTYPES, prepare_to_write
-from checkpoint import BEST, build, read_checkpoint
 from data import bins
+from lib.checkpoint import BEST, build, read_checkpoint
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from dataclasses import fields
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from checkpoint import shape_of
-from log import say
+from lib.checkpoint import shape_of
+from lib.log import say
 from model import GPT, LOGITS_AT_ONCE, GPTConfig
 
 SHAPE = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'vocab_size', 'bias', 'activation',

@@ -1,8 +1,8 @@
 """
 Is my loss normal? A run's validation losses beside those that the same config had here.
 
-    python docs/check_loss.py --out_dir=out-tinystories
-    python docs/check_loss.py --out_dir=out-tinystories --record    # adds a run to docs/reference_losses.json
+    python tools/check_loss.py --out_dir=out-tinystories
+    python tools/check_loss.py --out_dir=out-tinystories --record  # adds a run to tools/reference_losses.json
 """
 import os
 import sys
@@ -21,8 +21,8 @@ config = configure(globals())
 import hashlib
 import json
 
-from checkpoint import read_checkpoint
-from log import read_log
+from lib.checkpoint import read_checkpoint
+from lib.log import read_log
 
 # the settings that the losses of a run depend on, but for its seed
 DECIDES = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'dropout', 'bias', 'activation',

@@ -2,9 +2,9 @@
 pocketGPT and nanoGPT beside each other on one machine, in turns: medians, and one JSON line a measurement.
 
     git clone https://github.com/karpathy/nanoGPT && python nanoGPT/data/shakespeare_char/prepare.py
-    python docs/beside_nanogpt.py --nanogpt=nanoGPT --rows=P1,P2,P8,losses
-    python docs/beside_nanogpt.py --nanogpt=nanoGPT --rows=P3 --cases=124M
-    python docs/beside_nanogpt.py --nanogpt=nanoGPT --rows=P1,P5 --rehearse    # a minute, on any machine
+    python tools/compare_nanogpt.py --nanogpt=nanoGPT --rows=P1,P2,P8,losses
+    python tools/compare_nanogpt.py --nanogpt=nanoGPT --rows=P3 --cases=124M
+    python tools/compare_nanogpt.py --nanogpt=nanoGPT --rows=P1,P5 --rehearse    # a minute, on any machine
 
 P1      seconds to a checkpoint: nanoGPT's README command for a CPU, and ours for the same loss
 P2      the loss of ours in about the seconds of nanoGPT's P1, with a model of our choice
@@ -27,15 +27,14 @@ as it is, in its folder; what it trains goes to a temporary one.
 import os
 import sys
 
-DOCS = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(DOCS), DOCS]
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from configurator import configure
 
 # what is measured
 nanogpt = '' # folder of a checkout of nanoGPT, with its data/shakespeare_char prepared
 rows = 'P1,P3,P4,P8,losses' # of the list above, in this order
 runs = 3 # times each side is run; medians are reported
-out = 'beside_nanogpt.jsonl' # measurements are appended to it
+out = 'compare_nanogpt.jsonl' # measurements are appended to it
 seed = 1337 # of our first run; the others count on from it
 rehearse = False # tiny models, few updates, any device: shows that a row works, measures nothing
 
@@ -64,7 +63,7 @@ config = configure(globals())
 import re
 import tempfile
 
-from beside_runs import (
+from tools.compare_harness import (
     ROOT,
     Place,
     ask,
@@ -188,7 +187,7 @@ def row_p8(place):
 # ---- updates, each contestant in a process of its own ----
 
 def updates(place, size, changes):
-    """A request for beside_child.py: a model of a size and how it is trained, with changes."""
+    """A request for compare_worker.py: a model of a size and how it is trained, with changes."""
     return {'arch': 'gpt2', 'dtype': 'auto', 'compile': False, 'betas': [0.9, 0.95], **SIZES[size], **changes,
             **(TINY if place.rehearse else {})}
 
@@ -420,7 +419,7 @@ def check(s):
         if not all(re.fullmatch(pattern, word) for word in s[name].split(',')):
             wrong.append(f'{name} must be numbers like {like}, got {s[name]!r}')
     if wrong:
-        raise SystemExit('beside_nanogpt.py: ' + '; '.join(wrong))
+        raise SystemExit('compare_nanogpt.py: ' + '; '.join(wrong))
     for file, how in (('train.py', 'git clone https://github.com/karpathy/nanoGPT'),
                       ('data/shakespeare_char/train.bin', 'run data/shakespeare_char/prepare.py there')):
         if not s['nanogpt'] or not os.path.isfile(os.path.join(s['nanogpt'], file)):

@@ -20,8 +20,8 @@ from dataclasses import asdict, fields
 
 import torch
 
-from data.write import sync_folder
-from log import say
+from data.files import sync_folder
+from lib.log import say
 from model import GPT, GPTConfig
 
 FORMAT = 1 # of the dict; a higher number in a file is from a later version of this program
