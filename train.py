@@ -109,8 +109,14 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.datasets import data_checksum, display_path, find_dataset, is_prepared, prepare
-from lib.checkpoint import RunState, build, choose_config, holds_a_run, load_initial_checkpoint
+from data.datasets import display_path, find_dataset, has_bins, is_prepared, prepare
+from lib.checkpoint import (
+    GPT2_NAMES,
+    RunState,
+    build,
+    holds_a_run,
+    load_initial_checkpoint,
+)
 from lib.device import (
     Machine,
     explain_oom,
@@ -123,7 +129,7 @@ from lib.device import (
 )
 from lib.log import Clock, StepMonitor, say, validation_line
 from lib.optim import DECAYS, all_groups, make_optimizers, restore, set_rates
-from lib.plan import is_due, make_plan
+from lib.plan import check_same_data, choose_config, is_due, make_plan, resumed_settings
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, quoted
 from model import GPT, GPTConfig
@@ -303,7 +309,7 @@ class Run:
     clock: Clock
     monitor: StepMonitor
     explain_oom: partial # context that turns running out of memory into advice
-    saved_minutes: float = 0.0 # state.minutes when a checkpoint was due last
+    saved_minutes: float # state.minutes when a checkpoint was due last
     updating: bool = False # in the middle of an update
 
     def is_sound(self):
@@ -318,9 +324,8 @@ class Run:
         return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
 
 
-def build_run(s, config, machine, folder, meta, checkpoint, path):
+def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
     """The Run from the settings s, with the weights of a checkpoint, and its state if it is resumed."""
-    resuming = s['init_from'] == 'resume' or (s['init_from'] == 'auto' and bool(checkpoint))
     kind = choose_optimizer(s['optimizer'], config.arch)
     oom_hint = partial(explain_oom, config, s['batch_size'], s['gradient_accumulation_steps'], kind, machine)
     torch.manual_seed(s['seed'])
@@ -341,8 +346,10 @@ def build_run(s, config, machine, folder, meta, checkpoint, path):
     if machine.world_size > 1:
         model = DistributedDataParallel(model, device_ids=[machine.device] if machine.on_gpu else None)
     train_tokens, val_tokens = (bins.open_bin(folder, split, meta) for split in ('train', 'val'))
-    return Run(config, machine, meta, train_tokens, val_tokens, raw_model, model, optimizers, scaler, state,
-               Clock(state.minutes), StepMonitor(state, s['max_bad_steps']), oom_hint, state.minutes)
+    return Run(config=config, machine=machine, meta=meta, train_tokens=train_tokens, val_tokens=val_tokens,
+               raw_model=raw_model, model=model, optimizers=optimizers, scaler=scaler, state=state,
+               clock=Clock(state.minutes), monitor=StepMonitor(state, s['max_bad_steps']),
+               explain_oom=oom_hint, saved_minutes=state.minutes)
 
 
 def train(run, plan, recorder, s, signals):
@@ -388,61 +395,53 @@ def train(run, plan, recorder, s, signals):
             recorder.progress(s['learning_rate'] * lr_scale)
 
 
-def install_signal_handlers():
+class StopSignals:
     """
-    A list that receives the name of a signal that asks the run to stop; a second one ends the process.
+    The names of the signals that have asked the run to stop; a second one of a kind ends the process.
 
     SIGINT is Ctrl-C, SIGTERM what schedulers send, SIGUSR1 and SIGUSR2 what Slurm can send before its limit,
     SIGHUP a closed terminal (ignored under nohup).
     """
-    received = []
 
-    def handle(number, frame):
-        received.append(signal.Signals(number).name)
+    def __init__(self):
+        self.received = []
+        for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
+            number = getattr(signal, name, None) # Windows lacks some
+            if number and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self.handle)
+
+    def handle(self, number, frame):
+        self.received.append(signal.Signals(number).name)
         signal.signal(number, signal.SIG_DFL)
-
-    for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
-        number = getattr(signal, name, None) # Windows lacks some
-        if number and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handle)
-    return received
 
 
 def to_share(run, signals):
     """What the processes tell each other with the loss of an update: whether to stop, and rank 0's clock."""
-    return [float(bool(signals)), run.clock.minutes if run.machine.is_master else 0.0] \
+    return [float(bool(signals.received)), run.clock.minutes if run.machine.is_master else 0.0] \
         if run.machine.world_size > 1 else []
 
 
 def agree(run, signals):
     """(name of the signal that asks to stop or '', minutes of training), the same in all processes."""
     if run.machine.world_size == 1:
-        return (signals[0] if signals else ''), run.clock.minutes
+        return (signals.received + [''])[0], run.clock.minutes
     stop, minutes = run.monitor.shared or (0.0, run.state.minutes)
-    return (signals[0] if signals else 'a signal') if stop else '', minutes
+    return (signals.received + ['a signal'])[0] if stop else '', minutes
 
 
 # ---- before and after training ----
 
-def prepare_data(s, typed, run_dir, checkpoint, path, world_size):
+def prepare_data(s, run_dir, init_path, resuming, world_size):
     """
     (folder, meta) of the dataset, prepared first if need be; for a dry run, in a temporary folder.
 
-    A resumed run keeps the text that it was trained on: SystemExit if the settings name another.
+    init_path: the checkpoint that the run starts from, whose tokenizer a text of its own then gets; '': none
     """
-    resuming = s['init_from'] in ('resume', 'auto') and bool(checkpoint)
     text, max_samples = s['input'], s['max_samples']
-    if resuming:
-        before = checkpoint['settings']
-        for name in ('input', 'max_samples'):
-            if name in typed and s[name] != before.get(name, s[name]):
-                raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
-                                 f'{s[name]}; leave it out, or start a new run from its weights: '
-                                 f'--init_from={path} --out_dir=ANOTHER')
-        text, max_samples = before.get('input', text), before.get('max_samples', max_samples)
     folder, script = find_dataset(s['dataset'], run_dir, own_text=bool(text) or max_samples >= 0)
-    if not is_prepared(folder, text, max_samples):
-        tokenizer = '' if not checkpoint or not text else 'gpt2' if path.startswith('gpt2') else path
+    tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
+    # a resumed run keeps its bins, though the text that they are from may have changed or be gone
+    if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):
         if s['dry_run']:
             with tempfile.TemporaryDirectory() as scratch:
                 prepare(scratch, script, text, max_samples, tokenizer)
@@ -451,13 +450,7 @@ def prepare_data(s, typed, run_dir, checkpoint, path, world_size):
             raise SystemExit(f'{folder}: expected prepared data, got none; first run this command as one '
                              'process, without --eval_only, or ' + bins.how_to_prepare(folder))
         prepare(folder, script, text, max_samples, tokenizer)
-    meta = bins.load_meta(folder, every_byte=s['check_data'])
-    if resuming and 'dataset' not in typed \
-            and checkpoint.get('data_sha256', data_checksum(meta)) != data_checksum(meta):
-        raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
-                         'it as before, or start a new run from its weights: '
-                         f'--init_from={path} --out_dir=ANOTHER')
-    return folder, meta
+    return folder, bins.load_meta(folder, every_byte=s['check_data'])
 
 
 def print_plan(s, plan, config, folder, meta):
@@ -504,11 +497,16 @@ def resume_command():
 
 def main():
     s, run_dir = config.settings, out_dir or default_out_dir(config.files, dataset)
-    ranks = torchrun_ranks()
+    given, ranks = config.typed | config.filed, torchrun_ranks()
     world_size = ranks[2] if ranks else 1
     check_settings(s, run_dir, world_size)
     checkpoint, path = load_initial_checkpoint(init_from, run_dir)
-    folder, meta = prepare_data(s, config.typed, run_dir, checkpoint, path, world_size)
+    resuming = init_from in ('resume', 'auto') and bool(checkpoint)
+    if resuming:
+        s = resumed_settings(s, given, checkpoint, path)
+    folder, meta = prepare_data(s, run_dir, path, resuming, world_size)
+    if resuming and 'dataset' not in config.typed:
+        check_same_data(folder, meta, checkpoint, path)
     machine = setup_machine(device, dtype, compile, backend)
 
     shape = choose_config(checkpoint, path, s, config.typed, meta)
@@ -516,18 +514,16 @@ def main():
     print_plan(s, plan, shape, folder, meta)
     if dry_run:
         return print_dry_run(s, plan, shape, machine)
-    run = build_run(s, shape, machine, folder, meta, checkpoint, path)
-    resumed_from = path if run.state.iter_num else ''
+    run = build_run(s, shape, machine, folder, meta, checkpoint, path, resuming)
     checkpoint = None # frees its memory
     if eval_only:
         return say(validation_line(validate(run, s), plan.max_iters))
-    if resumed_from and plan.is_over(run.state) and not plan.is_eval_due(run.state):
+    if resuming and plan.is_over(run.state) and not plan.is_eval_due(run.state):
         return say(f'{run_dir} is already at iter {run.state.iter_num} of {plan.max_iters}: nothing to do; '
                    'raise --max_iters to continue')
 
-    with Recorder(run, plan, run_dir, s, meta, data_checksum(meta), resumed_from) as recorder:
-        signals = install_signal_handlers()
-        stopped_by = train(run, plan, recorder, s, signals)
+    with Recorder(run, plan, run_dir, s, meta, path if resuming else '') as recorder:
+        stopped_by = train(run, plan, recorder, s, StopSignals())
         recorder.finish(stopped_by, resume_command())
 
 

@@ -340,66 +340,6 @@ def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
     return model
 
 
-# ---- the settings of a run against its checkpoint and data ----
-
-def choose_config(checkpoint, path, settings, typed, meta):
-    """The GPTConfig of a run: that of the checkpoint, or without one what the settings say."""
-    vocab_size = settings['vocab_size'] or meta['vocab_size']
-    if not checkpoint:
-        shape = {f.name: settings[f.name] for f in fields(GPTConfig)}
-        config = GPTConfig(**shape | {'vocab_size': vocab_size})
-    else:
-        config = config_of(checkpoint, path)
-        check_typed_shape(config, path, settings, typed, checkpoint.get('settings', {}))
-        config.dropout = settings['dropout']
-        if settings['init_from'] not in ('resume', 'auto'):
-            config.block_size = min(config.block_size, settings['block_size'])
-        check_tokenizer(checkpoint, path, meta)
-    config.block_size = clamp_block_size(config.block_size, meta)
-    if not checkpoint and config.block_size < settings['block_size']:
-        say(f"block_size: shortened from {settings['block_size']} to {config.block_size}; the text is short")
-    largest = max(meta['splits'][split]['largest_id'] for split in ('train', 'val'))
-    if largest >= config.vocab_size:
-        raise SystemExit(f'data: expected token ids below vocab_size = {config.vocab_size}, got {largest}; '
-                         'raise --vocab_size or prepare the data again')
-    return config
-
-
-def check_typed_shape(config, path, settings, typed, settings_before):
-    """SystemExit for a hyperparameter on the command line that is not the checkpoint's."""
-    wrong = []
-    for name in (f.name for f in fields(GPTConfig) if f.name != 'dropout'):
-        found, wanted = getattr(config, name), settings[name]
-        shorter = name == 'block_size' and wanted < found and settings['init_from'] not in ('resume', 'auto')
-        as_before = wanted == settings_before.get(name) # such as a block_size that was then shortened
-        if name in typed and wanted != found and not (shorter or as_before):
-            wrong.append(f'{name} is {found} there, and {wanted} on the command line')
-    if wrong:
-        raise SystemExit(f'{path}: {"; ".join(wrong)}; leave that out, or start from scratch')
-
-
-def check_tokenizer(checkpoint, path, meta):
-    """SystemExit if the data is in another vocabulary than the one a checkpoint was trained on."""
-    advice = 'prepare the data with the same tokenizer (prepare.py --tokenizer=FILE), or start from scratch'
-    if checkpoint.get('tokenizer', meta['tokenizer']) != meta['tokenizer']:
-        raise SystemExit(f'{path}: expected data in its own vocabulary, got another; {advice}')
-    rows, tokens = checkpoint['model_config']['vocab_size'], meta['vocab_size']
-    # a checkpoint of nanoGPT does not say what its ids stand for; characters are never padded
-    if 'tokenizer' not in checkpoint and meta['tokenizer']['kind'] == 'char' and rows != tokens:
-        raise SystemExit(f'{path}: expected data of {rows} characters, got {tokens}; {advice}')
-
-
-def clamp_block_size(block_size, meta, least=8):
-    """block_size, or as many tokens as one window of train and of val can have."""
-    tokens = {split: meta['splits'][split]['tokens'] for split in ('train', 'val')}
-    shortest = min(tokens, key=tokens.get)
-    room = tokens[shortest] - 1 # the last token has no target
-    if room < min(least, block_size):
-        raise SystemExit(f'{shortest}.bin: expected at least {least + 1} tokens, got {tokens[shortest]}; '
-                         'use a longer text')
-    return min(block_size, room)
-
-
 # ---- weights from elsewhere ----
 
 def from_gpt2(name):

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from data.bins import data_checksum
 from data.files import lock_folder, remove, write_json
 from data.tokenizer import from_json
 from lib.checkpoint import (
@@ -114,9 +115,9 @@ class Recorder:
     saves what is sound when an error ends the run.
     """
 
-    def __init__(self, run, plan, run_dir, settings, meta, data_sha256, resumed_from=''):
+    def __init__(self, run, plan, run_dir, settings, meta, resumed_from=''):
         self.run, self.plan, self.run_dir, self.settings = run, plan, run_dir, settings
-        self.meta, self.data_sha256, self.enabled = meta, data_sha256, run.machine.is_master
+        self.meta, self.enabled = meta, run.machine.is_master
         self.saved = run.state.iter_num, run.state.last_eval_iter # what ckpt.pt has
         if not self.enabled:
             return
@@ -175,7 +176,7 @@ class Recorder:
             raise run.monitor.diverged(f'weights or their loss are not finite after iter {state.iter_num}')
         self.writer.wait() # so that there is at most one copy in memory
         checkpoint = make_checkpoint(run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'],
-                                     self.settings, self.data_sha256)
+                                     self.settings, data_checksum(self.meta))
         is_best = state.best_iter == state.last_eval_iter == state.iter_num
         self.writer.put(snapshot(checkpoint), is_best, iter_label(state.iter_num, self.plan.max_iters))
         self.saved = version
