@@ -109,7 +109,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.datasets import display_path, find_dataset, has_bins, is_prepared, prepare
+from data.datasets import find_dataset, has_bins, is_prepared, prepare
+from data.files import short_path
 from lib.checkpoint import (
     GPT2_NAMES,
     RunState,
@@ -456,7 +457,7 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
 def print_plan(s, plan, config, folder, meta):
     """Print what the run is: data, model, length."""
     n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
-    say(f'data {display_path(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
+    say(f'data {short_path(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
         f'1 epoch = {plan.iters_per_epoch:,.1f} updates of {plan.tokens_per_iter:,} tokens '
         f"({s['batch_size']} sequences x {config.block_size} tokens x {s['gradient_accumulation_steps']} "
         'micro-batches)')
