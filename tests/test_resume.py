@@ -1,7 +1,6 @@
 """A run that stops, for whatever reason, and continues: exactly, or with one line that says why not."""
 import json
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -30,13 +29,6 @@ from train import StopSignals
 
 CONSTANT = '--learning_rate=0', '--muon_learning_rate=0' # so that a loss shows which text it is of
 BRIEF = '--eval_tokens=256', '--lr_decay_iters=9'
-
-
-def flip_a_bit(path):
-    damaged = bytearray(path.read_bytes())
-    damaged[len(damaged) // 2] ^= 64
-    path.write_bytes(damaged)
-    return damaged
 
 
 def wait_for(condition):
@@ -170,24 +162,15 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(trai
     flags = *BRIEF, '--save_interval=2', '--eval_interval=0'
     train('--max_iters=7', *flags)
     shutil.copytree(tmp_path / 'out', tmp_path / 'whole')
-    before = (tmp_path / 'out' / 'ckpt.prev.pt').read_bytes()
-    damaged = flip_a_bit(tmp_path / 'out' / 'ckpt.pt')
+    damaged = bytearray((tmp_path / 'out' / 'ckpt.pt').read_bytes())
+    damaged[len(damaged) // 2] ^= 64
+    (tmp_path / 'out' / 'ckpt.pt').write_bytes(damaged)
     result = train('--max_iters=9', '--init_from=resume', *flags)
     assert result.status == 0, result.message
     assert 'WARNING: out/ckpt.pt: ' in result.out and 'using out/ckpt.prev.pt' in result.out
-    assert (tmp_path / 'out' / 'ckpt.damaged.pt').read_bytes() == damaged != before
+    assert (tmp_path / 'out' / 'ckpt.damaged.pt').read_bytes() == damaged
     train('--max_iters=9', '--init_from=resume', '--out_dir=whole', *flags)
     assert_same_run(tmp_path / 'out', tmp_path / 'whole')
-
-
-def test_a_damaged_checkpoint_alone_ends_in_one_line_that_names_the_best_weights(train, tmp_path):
-    train('--max_iters=3', *BRIEF)
-    flip_a_bit(tmp_path / 'out' / 'ckpt.pt')
-    result = train('--max_iters=4', '--init_from=resume')
-    command = re.search(r'--init_from=out/best.pt --out_dir=\S+', result.message)
-    assert is_one_line(result) and command, result
-    new = train('--max_iters=1', *BRIEF, *command[0].split())
-    assert new.status == 0 and read(tmp_path / 'ANOTHER' / 'ckpt.pt')['iter_num'] == 1
 
 
 def test_a_run_of_which_a_crash_left_the_previous_checkpoint_alone_is_still_a_run(train, tmp_path):
@@ -208,34 +191,6 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     assert result.status == 0 and 'done in ' in result.out
     assert val_losses(tmp_path / 'out') == losses and len(losses) == 1
     assert read(tmp_path / 'out' / 'ckpt.pt')['last_eval_iter'] == 3 and (tmp_path / 'out' / 'best.pt').exists()
-
-
-def test_a_checkpoint_without_optimizer_state_cannot_be_resumed(train, trained, tmp_path):
-    whole = read(os.path.join(trained, 'ckpt.pt'))
-    (tmp_path / 'out').mkdir()
-    for lacking in ({key: whole[key] for key in ('model', 'model_config', 'tokenizer', 'iter_num')},
-                    whole | {'optimizers': []}):
-        save(lacking, tmp_path / 'out' / 'ckpt.pt')
-        result = train('--max_iters=50', '--init_from=resume')
-        assert is_one_line(result) and '--init_from=out/ckpt.pt' in result.message
-
-
-@pytest.mark.parametrize('flag, expected', [
-    ('foo', "init_from: expected scratch, resume, auto, gpt2, .* got 'foo'"),
-    ('resume', 'out/ckpt.pt: expected a checkpoint, got no such file')])
-def test_weights_that_are_not_there_end_in_one_line(train, tmp_path, flag, expected):
-    result = train('--max_iters=5', f'--init_from={flag}')
-    assert is_one_line(result) and re.search(expected, result.message), result
-    assert not (tmp_path / 'out').exists()
-
-
-def test_init_from_gpt2_without_a_network_ends_in_one_line(train, tmp_path, monkeypatch):
-    pytest.importorskip('transformers')
-    constants = pytest.importorskip('huggingface_hub').constants
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True) # as the variable of that name, but later
-    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'empty'))
-    result = train('--max_iters=3', '--init_from=gpt2')
-    assert is_one_line(result) and result.message.startswith('init_from=gpt2: ')
 
 
 def test_a_run_can_start_from_the_best_weights_in_the_folder_of_another(train, trained, tmp_path):
