@@ -159,7 +159,8 @@ def problems(s, world_size=1):
     wrong = [f'{name} must be at least 1, got {s[name]}'
              for name in ('batch_size', 'gradient_accumulation_steps', 'max_bad_steps') if s[name] < 1]
     wrong += [f'{name} must not be negative, got {value}' for name, value in s.items()
-              if name not in hyperparameters | {'max_samples'} and not isinstance(value, str) and value < 0]
+              if name not in hyperparameters - {'vocab_size'} | {'max_samples'}
+              and not isinstance(value, str) and value < 0]
     wrong += [f'{name} must be below 1, got {s[name]}'
               for name in ('beta1', 'beta2', 'muon_momentum') if s[name] >= 1]
     wrong += [f'{name} must be {" or ".join(known)}, got {s[name]!r}'

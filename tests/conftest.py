@@ -26,7 +26,7 @@ TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_
 STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2')
                 if hasattr(signal, name)]
 FORKS = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-FORKS.set_forkserver_preload(['train']) # so that a new process need not import torch
+FORKS.set_forkserver_preload(['train', 'torch._dynamo', 'matplotlib.pyplot']) # seconds of imports
 
 
 @dataclass(frozen=True)

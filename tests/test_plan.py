@@ -24,7 +24,8 @@ def states(count, **values):
 
 
 @pytest.mark.parametrize('settings, typed, expected', [
-    ({}, [], [1000, 10, 0]), ({'epochs': 2.0}, [], [0, 2.0, 0]), ({'max_iters': 5, 'epochs': 2.0}, [], [5, 2.0, 0]),
+    ({}, [], [1000, 10, 0]), ({'epochs': 2.0}, [], [0, 2.0, 0]),
+    ({'max_iters': 5, 'epochs': 2.0}, [], [5, 2.0, 0]),
     ({'max_iters': 5, 'max_minutes': 3.0}, ['max_minutes'], [0, 0, 3.0])])
 def test_a_limit_on_the_command_line_replaces_those_of_config_files(settings, typed, expected):
     assert stop_limits(config.settings | settings, frozenset(typed)) == expected

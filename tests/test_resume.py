@@ -1,5 +1,4 @@
 """A run that stops, for whatever reason, and continues: exactly, or with one line that says why not."""
-import json
 import os
 import shlex
 import shutil
@@ -190,7 +189,8 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     result = train('--max_iters=3', *BRIEF, '--init_from=resume')
     assert result.status == 0 and 'done in ' in result.out
     assert val_losses(tmp_path / 'out') == losses and len(losses) == 1
-    assert read(tmp_path / 'out' / 'ckpt.pt')['last_eval_iter'] == 3 and (tmp_path / 'out' / 'best.pt').exists()
+    assert read(tmp_path / 'out' / 'ckpt.pt')['last_eval_iter'] == 3
+    assert (tmp_path / 'out' / 'best.pt').exists()
 
 
 def test_a_run_can_start_from_the_best_weights_in_the_folder_of_another(train, trained, tmp_path):
@@ -258,9 +258,9 @@ def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, t
         result = run('train.py', *flags[:-1] if 'tokens' in expected else flags, cwd=tmp_path)
         assert is_one_line(result) and expected in result.message, result
         assert files(tmp_path / 'out') == before
-    assert json.loads((tmp_path / 'out' / 'run.json').read_text(encoding='utf-8'))['settings']['max_iters'] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
 def test_resuming_takes_no_more_memory_than_starting(dataset, tmp_path):
     words = (f'--dataset={dataset}', *TINY, '--eval_tokens=64', '--optimizer=adamw', '--n_embd=512',
