@@ -5,7 +5,6 @@ import os
 import platform
 import random
 import re
-import shlex
 import signal
 import subprocess
 from functools import partial
@@ -20,7 +19,7 @@ from lib import recorder
 from lib.checkpoint import RunState, snapshot
 from lib.device import Machine, explain_oom
 from lib.log import StepMonitor
-from lib.recorder import Writer, quoted
+from lib.recorder import Writer
 from model import GPTConfig
 
 BRIEF = '--eval_tokens=256',
@@ -139,14 +138,6 @@ def test_rising_validation_is_reported_once_and_the_last_samples_are_of_the_best
     assert samples.strip() and samples.strip() in best_again.out
 
 
-def test_patience_ends_a_run_that_no_longer_improves(train, tmp_path):
-    words = '--learning_rate=0', '--muon_learning_rate=0', '--eval_interval=2', '--patience=3', *BRIEF
-    assert train('--max_iters=50', *words).status == 0
-    assert [(r['iter'], r['best']) for r in log_of(tmp_path / 'out', 'val_loss')] == [
-        (2, True), (4, False), (6, False), (8, False)]
-    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 8
-
-
 def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
     words = '--max_iters=5', '--eval_interval=0', '--peak_tflops=0.001', *BRIEF
     out = train('--sample_interval=2', *words).out
@@ -163,10 +154,10 @@ def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
 # ---- what goes wrong ----
 
 class FailsOnce:
-    """A function that raises at its call number `at` (0 is the first), or stops the run by a signal."""
+    """A function that raises at its call number `at`; 0 is the first."""
 
-    def __init__(self, real, at):
-        self.real, self.calls_left = real, at
+    def __init__(self, real, at, error=None):
+        self.real, self.calls_left, self.error = real, at, error or OSError('broken')
 
     def __get__(self, instance, owner): # as a method
         return self if instance is None else partial(self, instance)
@@ -174,7 +165,7 @@ class FailsOnce:
     def __call__(self, *args, **kwargs):
         self.calls_left -= 1
         if self.calls_left == -1:
-            raise OSError('broken')
+            raise self.error
         return self.real(*args, **kwargs)
 
 
@@ -216,13 +207,12 @@ def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
 
 
 @pytest.mark.parametrize('arch, flags, expected', [
-    ('modern', ['--max_bad_steps=3', '--learning_rate=1e30', '--grad_clip=0'], '3 times in a row, last at'),
-    ('gpt2', ['--eval_interval=1', '--learning_rate=1e30'], 'validation loss (nan|inf) after iter 3'),
-    ('modern', ['--optimizer=adamw', '--learning_rate=1e38', '--weight_decay=1000', '--save_interval=1'],
-     'weights or their loss are not finite after iter 3')])
-def test_a_run_that_diverges_ends_in_one_line_and_keeps_the_good_files(train, tmp_path, arch, flags, expected):
+    ('modern', ['--max_bad_steps=3', '--muon_learning_rate=1e18'], '3 times in a row, last at iter'),
+    ('gpt2', ['--eval_interval=1', '--learning_rate=1e18'], 'validation loss (nan|inf) after iter 3'),
+    ('gpt2', ['--save_interval=1', '--learning_rate=1e18'], 'weights or their loss are not finite after')])
+def test_a_run_that_diverges_is_one_line_and_keeps_the_good_files(train, tmp_path, arch, flags, expected):
     words = f'--arch={arch}', '--warmup_iters=0', '--no-decay_lr', *BRIEF
-    train('--max_iters=2', *words, *[flag for flag in flags if 'optimizer' in flag])
+    train('--max_iters=2', *words)
     before = files(tmp_path / 'out')
     result = train('--max_iters=99', '--init_from=resume', *words, *flags)
     assert is_one_line(result) and re.search(expected, result.message), result
@@ -247,7 +237,7 @@ def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
 
 
 def test_skipped_updates_in_a_row_end_the_run_and_single_ones_do_not(capsys):
-    with pytest.raises(SystemExit, match='3 times in a row, last at iter 7 .loss nan . lr 1.00e-03 . norm 1.0'):
+    with pytest.raises(SystemExit, match='3 times in a row, last at iter 7 .loss nan . lr 1.00e-03'):
         monitored([1.0, math.nan, math.nan, 1.0, math.inf, math.nan, math.nan], max_bad_steps=3)
     with pytest.raises(SystemExit, match='norm inf.*out/ckpt.pt of iter 7'):
         monitored([1.0, 1.0], norm=math.inf, max_bad_steps=2)
@@ -321,12 +311,6 @@ def test_wandb_gets_the_log_offline_and_its_failure_ends_no_run(train, wandb, tm
     wandb.teardown()
     runs = list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert len(runs) == 1 and b'val_loss' in runs[0].read_bytes()
-    monkeypatch.setattr(wandb, 'init', FailsOnce(TimeoutError, 0)) # an error without text
+    monkeypatch.setattr(wandb, 'init', FailsOnce(None, 0, TimeoutError())) # an error without text
     result = train('--max_iters=2', '--wandb_log', '--overwrite', *BRIEF)
     assert result.status == 0 and 'wandb: ' in result.out and len(log_of(tmp_path / 'out')) == 2
-
-
-@pytest.mark.skipif(os.name != 'posix', reason='another shell')
-def test_a_printed_command_can_be_pasted():
-    words = ['a b', "it's", '$x', '--out_dir=my out', 'plain']
-    assert shlex.split(' '.join(map(quoted, words))) == words

@@ -172,14 +172,6 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(trai
     assert_same_run(tmp_path / 'out', tmp_path / 'whole')
 
 
-def test_a_run_of_which_a_crash_left_the_previous_checkpoint_alone_is_still_a_run(train, tmp_path):
-    train('--max_iters=3', *BRIEF)
-    (tmp_path / 'out' / 'ckpt.pt').rename(tmp_path / 'out' / 'ckpt.prev.pt')
-    assert is_one_line(train('--max_iters=4'))
-    result = train('--max_iters=4', *BRIEF, '--init_from=resume')
-    assert result.status == 0 and 'resume: out/ckpt.prev.pt, iter 3' in result.out
-
-
 def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(train, tmp_path):
     train('--max_iters=3', *BRIEF)
     losses, checkpoint = val_losses(tmp_path / 'out'), read(tmp_path / 'out' / 'ckpt.pt')
@@ -191,15 +183,6 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     assert val_losses(tmp_path / 'out') == losses and len(losses) == 1
     assert read(tmp_path / 'out' / 'ckpt.pt')['last_eval_iter'] == 3
     assert (tmp_path / 'out' / 'best.pt').exists()
-
-
-def test_a_run_can_start_from_the_best_weights_in_the_folder_of_another(train, trained, tmp_path):
-    result = train('--max_iters=1', f'--init_from={trained}', *CONSTANT)
-    assert result.status == 0, result.message
-    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 1
-    best = read(os.path.join(trained, 'best.pt'))
-    assert same(read(tmp_path / 'out' / 'ckpt.pt')['model'], best['model'])
-    assert val_losses(tmp_path / 'out') == [best['best_val_loss']]
 
 
 # ---- settings and data of a resumed run ----
