@@ -1,4 +1,6 @@
 """What holds for every file of a kind: configs run, scripts can be imported, imports point one way."""
+import ast
+import graphlib
 import json
 import os
 import re
@@ -120,3 +122,45 @@ def test_help_of_every_script_lists_its_settings_and_needs_no_package(tmp_path):
 def test_an_installed_pocketgpt_has_every_module_of_the_top_level():
     listed = re.search(r'py-modules = (.*)', Path(REPO, 'pyproject.toml').read_text(encoding='utf-8'))[1]
     assert json.loads(listed) == sorted(path.removesuffix('.py') for path in FILES if '/' not in path)
+
+
+# ---- the shape of the repository ----
+
+# of a top-level file or folder; 4 for the rest, the scripts
+LEVELS = {'program': 0, 'configurator': 1, 'model': 1, 'data': 2, 'lib': 3, 'bench': 5, 'tools': 6}
+
+
+def imports_of(path):
+    """Paths of this repository, and names of packages, that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(SOURCES[path])):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f'{node.module}.{alias.name}' for alias in node.names]
+        else:
+            continue
+        for name in names:
+            as_path = name.replace('.', '/')
+            found = {f'{as_path}.py', f'{os.path.dirname(as_path)}.py'} & set(FILES)
+            yield found.pop() if found else name.partition('.')[0]
+
+
+def test_imports_point_one_way_and_make_no_cycle():
+    graph = {path: set(imports_of(path)) for path in FILES if not path.startswith(('tests/', 'config/'))}
+    level = {path: LEVELS.get(path.partition('/')[0].removesuffix('.py'), 4) for path in graph}
+    inner = {path: imported & set(graph) for path, imported in graph.items()}
+    assert [(path, other) for path in inner for other in inner[path]
+            if level[other] > level[path] or (level[other] == level[path] and '/' not in path)] == []
+    graphlib.TopologicalSorter(inner).prepare() # raises CycleError
+    standard = set(sys.stdlib_module_names)
+    assert graph['program.py'] | graph['configurator.py'] <= standard | {'program.py'}
+    assert graph['model.py'] <= standard | {'torch'}
+
+
+def test_no_function_is_longer_than_60_lines_and_no_file_longer_than_450():
+    sources = {path: source for path, source in SOURCES.items() if not path.startswith('tests/')}
+    found = [path for path, source in sources.items() if source.count('\n') > 450]
+    for path, source in sources.items():
+        found += [f'{path}: {node.name}' for node in ast.walk(ast.parse(source))
+                  if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60]
+    assert found == []
