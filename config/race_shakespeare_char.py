@@ -8,7 +8,7 @@ batch_size = 16
 n_layer = 4
 n_head = 2 # head_dim 64; one head of 128 is worse, four of 32 are slower and no better
 n_embd = 128
-copying = False # mimetic initialization needs a fifth more updates here
+mimetic_init = False # mimetic initialization needs a fifth more updates here
 
 max_iters = 150
 warmup_iters = 10

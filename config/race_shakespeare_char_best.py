@@ -8,7 +8,7 @@ batch_size = 16
 n_layer = 4
 n_head = 2
 n_embd = 128 # 192 with fewer updates gives the same loss
-copying = False # as in race_shakespeare_char.py
+mimetic_init = False # as in race_shakespeare_char.py
 
 max_iters = 600
 warmup_iters = 20
