@@ -100,7 +100,8 @@ def get_batch(tokens, starts, block_size):
     starts: int64 (B,), at most N - block_size - 1
     returns x, y: int64 (B, block_size); y[b, t] is the token after x[b, t]
     """
-    import torch # not at the top: prepare.py scripts import this module and need no torch
+    # not at the top, because prepare.py scripts import this module and need no torch
+    import torch
 
     windows = np.asarray(tokens)[starts[:, None] + np.arange(block_size + 1)] # (B, block_size + 1)
     # copied by numpy: torch would wake all its threads for a small copy, which is slow on a busy machine
@@ -240,8 +241,8 @@ def check_bin(folder, split, meta, every_byte=False):
         check_largest_id(path, found['largest_id'], meta['vocab_size'])
         if found['sha256'] != record['sha256']:
             raise SystemExit(f'{path}: expected sha256 {record["sha256"][:16]!r}, got '
-                             f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py run; '
-                             f'{todo}')
+                             f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py '
+                             f'run; {todo}')
 
 
 def check_largest_id(path, largest_id, vocab_size):
