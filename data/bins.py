@@ -285,8 +285,7 @@ def load_tokenizer(path):
     if path == 'gpt2':
         return GPT2Tokenizer()
     todo = 'give char, bpe, gpt2, or the path of a meta.json, meta.pkl or checkpoint'
-    inside = [os.path.join(path, name) for name in ('meta.json', 'meta.pkl', 'best.pt', 'ckpt.pt')]
-    path = next(filter(os.path.isfile, [path, *inside]), path)
+    path = tokenizer_file(path)
     if not os.path.isfile(path):
         raise SystemExit(f'--tokenizer: expected char, bpe, gpt2 or a file, got {path!r}; {todo}')
     if path.endswith('.pkl'):
@@ -296,6 +295,12 @@ def load_tokenizer(path):
         raise SystemExit(f'{path}: expected a tokenizer in it, found none; {todo} (nanoGPT keeps characters '
                          'in the meta.pkl beside its bins)')
     return from_json(found['tokenizer'])
+
+
+def tokenizer_file(path):
+    """The file of a folder that holds its tokenizer; path itself where it is a file or there is none."""
+    inside = [os.path.join(path, name) for name in ('meta.json', 'meta.pkl', 'best.pt', 'ckpt.pt')]
+    return next(filter(os.path.isfile, [path, *inside]), path)
 
 
 def read_checkpoint(path, todo):

@@ -78,8 +78,8 @@ def test_bins_of_a_run_are_made_anew_when_the_text_or_its_settings_change(capsys
     prepare('out/data', script, 'my.txt', 5)
     same = {'own_text': 'my.txt', 'max_samples': 5, 'script': script}
     assert is_prepared('out/data', **same) and is_prepared('out/data', os.path.abspath('my.txt'), 5)
-    for change in ({'max_samples': -1}, {'own_text': ''}, {'own_text': 'other.txt'}, {'tokenizer': 'gpt2'},
-                   {'script': TEXT_SCRIPT}):
+    for change in ({'max_samples': -1}, {'own_text': ''}, {'own_text': 'other.txt'},
+                   {'tokenizer': 'gpt2'}, {'script': TEXT_SCRIPT}):
         assert not is_prepared('out/data', **same | change)
     assert is_prepared('out/data', '', -1) # the settings of a dataset prepared by hand are not questioned
     with open('my.txt', 'a', encoding='utf-8') as file:
@@ -127,8 +127,9 @@ time.sleep(60)
 def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(tmp_path, name, to_group):
     os.makedirs('slow')
     (tmp_path / 'slow' / 'prepare.py').write_text(SLOW, encoding='utf-8')
-    process = subprocess.Popen([sys.executable, '-c', PARENT], env=os.environ | {'PYTHONPATH': REPO}, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen([sys.executable, '-c', PARENT], env=os.environ | {'PYTHONPATH': REPO},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
     line = ''
     while not line.startswith('child'):
         line = process.stdout.readline()
