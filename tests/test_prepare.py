@@ -3,22 +3,21 @@ import contextlib
 import functools
 import hashlib
 import http.server
-import json
 import os
 import runpy
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
 from conftest import REPO, command, refusal, run
 
-from data import bins, documents, download, network
+from data import bins, documents, download, network, write
 from data.tokenizer import SEPARATOR, from_json, train_bpe
 
 NAMES = ['tinystories', 'shakespeare_char', 'shakespeare', 'text', 'openwebtext', 'fineweb_edu']
@@ -84,16 +83,6 @@ def test_bad_input_is_one_line_and_harms_nothing(name, tmp_path):
     assert (read()[1], bins.load_meta('out')) == before
 
 
-def test_the_last_line_is_the_command_that_trains(tmp_path, capsys, monkeypatch):
-    assert 'next:' not in prepare('text', '--input=play.txt') # with --out, train.py runs it
-    script = shutil.copy(os.path.join(REPO, 'data', 'text', 'prepare.py'), tmp_path) # writes where it lies
-    monkeypatch.setattr(sys, 'argv', ['prepare.py', '--input=play.txt'])
-    runpy.run_path(script, run_name='__main__')
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith('next: python train.py') and 3 <= len(lines) <= 6
-    assert bins.load_meta(str(tmp_path))
-
-
 def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
     line = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=800', '--out=out')
     processes = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
@@ -104,29 +93,6 @@ def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
     assert sorted(os.listdir('out')) == ['.lock', 'meta.json', 'train.bin', 'val.bin']
     assert len(texts_of()['train']) == 780
     assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 800
-
-
-def test_the_lock_is_waited_for_and_other_settings_are_prepared_after_it(tmp_path):
-    prepare('text', '--input=play.txt')
-    with subprocess.Popen([sys.executable, '-c', HOLDER], env=os.environ | {'PYTHONPATH': REPO},
-                          stdout=subprocess.PIPE, stdin=subprocess.PIPE) as holder:
-        assert holder.stdout.readline() == b'locked\n'
-        timer = threading.Timer(0.5, holder.stdin.close) # which ends it
-        timer.start()
-        assert 'the other process has prepared it' in prepare('text', '--input=play.txt')
-    with open('play.txt', 'a', encoding='utf-8') as file:
-        file.write('Exeunt.')
-    assert 'waiting' not in prepare('text', '--input=play.txt')
-    assert read()[0].decode(read()[1]['val']).endswith('Exeunt.')
-
-
-HOLDER = '''
-import sys
-from data.files import lock_folder
-lock = lock_folder('out')
-print('locked', flush=True)
-sys.stdin.read()
-'''
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
@@ -198,14 +164,6 @@ def test_the_tokenizer_of_a_file_is_used_for_another_text(tmp_path):
     assert 'char, bpe, gpt2' in message and 'checkpoint' in message
 
 
-def test_a_folder_with_bins_gets_a_meta_and_keeps_them(tmp_path):
-    for split in 'train', 'val':
-        np.arange(500, dtype=np.uint16).tofile(tmp_path / f'{split}.bin')
-    prepare('text', f'--input={tmp_path}', '--tokenizer=gpt2')
-    assert bins.load_meta(str(tmp_path))['tokenizer'] == {'kind': 'gpt2'}
-    assert not os.path.exists('out')
-
-
 @pytest.mark.parametrize('name, flag', [
     ('text', '--val_fraction=0'), ('text', '--val_fraction=1.5'), ('tinystories', '--source=web'),
     ('tinystories', '--max_samples=-5'), ('tinystories', '--vocab_size=100'),
@@ -238,16 +196,12 @@ def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_a
         assert (texts_of() == found) == same
 
 
-@pytest.mark.parametrize('variable', ['HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE'])
-def test_the_hub_is_not_asked_when_it_is_said_to_be_off(variable, monkeypatch):
-    monkeypatch.setenv(variable, '1')
-    assert download.why_no_hub('any/name') == f'{variable} is set'
-
-
-def test_a_missing_datasets_package_is_a_reason_for_built_in_stories(monkeypatch, server):
+def test_the_hub_is_not_used_without_its_package_and_not_asked_when_it_is_said_to_be_off(monkeypatch, server):
     monkeypatch.setenv('HF_ENDPOINT', server)
     monkeypatch.setitem(sys.modules, 'datasets', None) # what import does for a package that is not there
     assert 'pip install datasets' in download.why_no_hub('good')
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    assert download.why_no_hub('good') == 'HF_HUB_OFFLINE is set'
 
 
 def parquet(path, texts, column='text'):
@@ -317,40 +271,28 @@ def test_a_corpus_from_the_hub_says_beforehand_what_it_takes_and_refuses_a_small
     assert os.listdir('large') == []
 
 
-SLOW = '''
-import sys, time
-from data import download, write
-from data.tokenizer import from_json
-import json
+def test_a_corpus_stopped_half_way_is_resumed_and_the_same_as_in_one_go(tmp_path, monkeypatch, capsys):
+    path, stop = parquet(tmp_path / 'corpus.parquet', [*TEXTS, None]), [70, 400]
+    local_documents, batches = download.local_documents, write.batches
 
-whole = write.batches
-write.batches = lambda texts: (time.sleep(0.02) or batch for batch in whole(texts, size=2000)) # not too fast
-with open(sys.argv[3], encoding='utf-8') as file:
-    tokenizer = from_json(json.load(file))
-download.write_corpus(sys.argv[1], None, sys.argv[2], 40, 0, tokenizer, save_every=50)
-'''
+    def interrupted(path):
+        yield from islice(local_documents(path), stop[0])
+        raise KeyboardInterrupt
 
-
-def test_a_corpus_killed_half_way_is_resumed_and_the_same_as_in_one_go(tmp_path, capsys):
-    path = parquet(tmp_path / 'corpus.parquet', TEXTS)
-    (tmp_path / 'bpe.json').write_text(json.dumps(bpe().to_json()), encoding='utf-8')
-    process = subprocess.Popen([sys.executable, '-c', SLOW, 'killed', path, 'bpe.json'],
-                               env={**os.environ, 'PYTHONPATH': REPO})
-    saved = 0
-    while saved < 200 and process.poll() is None: # until some of train is saved
-        time.sleep(0.005)
-        if os.path.exists('killed/progress.json'):
-            with open('killed/progress.json', encoding='utf-8') as file:
-                saved = json.load(file)['splits'].get('train', {'documents': 0})['documents']
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert 'meta.json' in refusal(bins.load_meta, 'killed')
-    assert write_corpus('killed', path) == write_corpus('whole', path)
-    assert 'resuming after them' in capsys.readouterr().out
+    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
+    with monkeypatch.context() as patch:
+        patch.setattr(download, 'local_documents', interrupted)
+        while stop:
+            assert 'the same command resumes' in refusal(write_corpus, 'stopped', path)
+            assert 'meta.json' in refusal(bins.load_meta, 'stopped')
+            del stop[0]
+    assert write_corpus('stopped', path) == write_corpus('whole', path) == \
+        {'val': TEXTS[:40], 'train': [*TEXTS[40:], '']}
+    assert capsys.readouterr().out.count('resuming after them') == 2
     for name in 'train.bin', 'val.bin', 'meta.json':
-        with open(f'killed/{name}', 'rb') as killed, open(f'whole/{name}', 'rb') as whole:
-            assert killed.read() == whole.read()
-    assert sorted(os.listdir('killed')) == ['meta.json', 'train.bin', 'val.bin']
+        with open(f'stopped/{name}', 'rb') as stopped, open(f'whole/{name}', 'rb') as whole:
+            assert stopped.read() == whole.read()
+    assert sorted(os.listdir('stopped')) == ['meta.json', 'train.bin', 'val.bin']
 
 
 def test_a_hub_or_parquet_that_breaks_off_is_one_line_and_leaves_no_dataset(hub, tmp_path):
@@ -361,11 +303,6 @@ def test_a_hub_or_parquet_that_breaks_off_is_one_line_and_leaves_no_dataset(hub,
     path = parquet(tmp_path / 'other.parquet', TEXTS, column='body')
     assert "column 'text'" in refusal(write_corpus, 'out', path)
     assert not os.path.exists('out/meta.json')
-
-
-def test_rows_without_text_are_empty_documents_and_numbers_are_text(tmp_path):
-    for rows, texts in (['a', None, 'b'], ['a', '', 'b']), ([1, 2], ['1', '2']):
-        assert list(documents.parquet_documents(parquet(tmp_path / 'a.parquet', rows))) == texts
 
 
 @pytest.mark.parametrize('max_samples, val_documents', [(40, 40), (10, 40), (-1, 40), (100, 0), (0, 0)])
