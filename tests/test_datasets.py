@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPO, refusal, tiny_text
+from conftest import REPO, refusal, run, tiny_text
 
 from data import bins, datasets
 from data.datasets import dataset_of_run, find_dataset, is_prepared, prepare
@@ -88,15 +88,14 @@ def test_bins_of_a_run_are_made_anew_when_the_text_or_its_settings_change(capsys
     assert not is_prepared('elsewhere', '', -1)
 
 
-def test_a_tokenizer_is_passed_on_and_one_that_lacks_characters_is_refused(tmp_path, capfd):
-    prepare('first', TEXT_SCRIPT, 'my.txt', -1)
+def test_a_tokenizer_is_passed_on_and_a_failure_has_the_status_of_the_script(capfd):
+    run('data/text/prepare.py', '--input=my.txt', '--out=first', cwd='.')
     prepare('second', TEXT_SCRIPT, 'my.txt', -1, tokenizer='first/meta.json')
     assert bins.load_meta('second')['tokenizer'] == bins.load_meta('first')['tokenizer']
     assert is_prepared('second', 'my.txt', -1, 'first/meta.json') and not is_prepared('second', 'my.txt', -1)
-    (tmp_path / 'new.txt').write_text(tiny_text() + 'ж語', encoding='utf-8')
     with pytest.raises(SystemExit) as problem:
-        prepare('second', TEXT_SCRIPT, 'new.txt', -1, tokenizer='first')
-    assert problem.value.code == 1 and "'ж語'" in capfd.readouterr().err # the script has printed the line
+        prepare('second', TEXT_SCRIPT, 'new.txt', -1)
+    assert problem.value.code == 1 and 'new.txt' in capfd.readouterr().err # the script has printed the line
 
 
 def test_the_data_of_a_run_is_its_own_or_that_of_its_dataset():
@@ -122,8 +121,8 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
-@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGHUP'])
-@pytest.mark.parametrize('to_group', [False, True]) # as from kill, and as from the keys of a terminal
+@pytest.mark.parametrize('name, to_group', [('SIGTERM', False), ('SIGINT', False), ('SIGHUP', False),
+                                            ('SIGINT', True)]) # True: as from the keys of a terminal
 def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(tmp_path, name, to_group):
     os.makedirs('slow')
     (tmp_path / 'slow' / 'prepare.py').write_text(SLOW, encoding='utf-8')

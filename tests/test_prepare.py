@@ -84,15 +84,15 @@ def test_bad_input_is_one_line_and_harms_nothing(name, tmp_path):
 
 
 def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
-    line = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=800', '--out=out')
+    line = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=400', '--out=out')
     processes = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     printed = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sum('the other process has prepared it' in text for text in printed) == 2 or \
         sum('waiting for another process' in text for text in printed) < 2 # one started after another's end
     assert sorted(os.listdir('out')) == ['.lock', 'meta.json', 'train.bin', 'val.bin']
-    assert len(texts_of()['train']) == 780
-    assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 800
+    assert len(texts_of()['train']) == 390
+    assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 400
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
@@ -160,6 +160,9 @@ def test_the_tokenizer_of_a_file_is_used_for_another_text(tmp_path):
     for name in 'text', 'tinystories':
         prepare(name, '--input=new.txt', '--tokenizer=first/meta.json')
         assert read()[0].tokens == read('first')[0].tokens
+    prepare('text', '--input=play.txt')
+    (tmp_path / 'new.txt').write_text(PLAY + 'ж語', encoding='utf-8')
+    assert "'ж語'" in refusal(prepare, 'tinystories', '--input=new.txt', '--tokenizer=out') # named
     message = refusal(prepare, 'text', '--input=play.txt', '--tokenizer=words')
     assert 'char, bpe, gpt2' in message and 'checkpoint' in message
 
@@ -219,6 +222,7 @@ def hub(monkeypatch, server, tmp_path):
     return tmp_path / 'good'
 
 
+@pytest.mark.slow # importing datasets takes seconds
 def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys, monkeypatch):
     rows = [f'  Story {i} of a fox.\n' for i in range(300)]
     parquet(hub / 'train-0.parquet', rows)
@@ -259,6 +263,7 @@ def test_the_first_documents_of_a_corpus_are_val_and_the_rest_train(tmp_path):
     assert write_corpus('folder', tmp_path / 'shards') == texts_of('all')
 
 
+@pytest.mark.slow
 def test_a_corpus_from_the_hub_says_beforehand_what_it_takes_and_refuses_a_small_disk(hub, capsys):
     parquet(hub / 'train-0.parquet', TEXTS)
     assert write_corpus('out', '') == {'val': TEXTS[:40], 'train': TEXTS[40:]}
@@ -295,14 +300,19 @@ def test_a_corpus_stopped_half_way_is_resumed_and_the_same_as_in_one_go(tmp_path
     assert sorted(os.listdir('stopped')) == ['meta.json', 'train.bin', 'val.bin']
 
 
-def test_a_hub_or_parquet_that_breaks_off_is_one_line_and_leaves_no_dataset(hub, tmp_path):
+@pytest.mark.slow
+def test_a_hub_that_breaks_off_is_one_line_and_leaves_no_dataset(hub):
     path = parquet(hub / 'train-0.parquet', TEXTS)
     path.write_bytes(path.read_bytes()[:-1000])
     assert refusal(write_corpus, 'out', '').startswith('good: the connection to the hub was lost')
-    assert 'train-0.parquet' in refusal(write_corpus, 'out', path)
-    path = parquet(tmp_path / 'other.parquet', TEXTS, column='body')
-    assert "column 'text'" in refusal(write_corpus, 'out', path)
     assert not os.path.exists('out/meta.json')
+
+
+def test_parquet_that_cannot_be_read_is_one_line(tmp_path):
+    path = parquet(tmp_path / 'corpus.parquet', TEXTS, column='body')
+    assert "column 'text'" in refusal(write_corpus, 'out', path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert 'corpus.parquet' in refusal(write_corpus, 'out', path)
 
 
 @pytest.mark.parametrize('max_samples, val_documents', [(40, 40), (10, 40), (-1, 40), (100, 0), (0, 0)])

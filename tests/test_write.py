@@ -111,7 +111,7 @@ from data.tokenizer import CharTokenizer
 from data.write import write_dataset
 
 def texts():
-    yield 'some text ' * 600_000
+    yield 'some text ' * 450_000
     os.kill(os.getpid(), signal.SIGKILL)
 
 tokenizer = CharTokenizer.of('some text ')
