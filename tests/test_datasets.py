@@ -114,7 +114,9 @@ from data.datasets import prepare
 prepare('out/data', 'slow/prepare.py', '', -1)
 '''
 SLOW = '''
-import os, time
+import os, signal, time
+signal.signal(signal.SIGINT, lambda *_: os.write(2, b'interrupted, too\\n')) # a second line, if it arrives
+signal.signal(signal.SIGTERM, lambda *_: time.sleep(0.3) or os._exit(1))
 print('child', os.getpid(), flush=True)
 time.sleep(60)
 '''
