@@ -14,7 +14,7 @@ import sys
 import threading
 
 from data.bins import DATA, made_from
-from data.documents import TEXT_FILES, file_state
+from data.documents import TEXT_FILES, identified
 from data.files import make_folder
 
 ROOT = os.path.dirname(DATA)
@@ -98,19 +98,16 @@ def is_prepared(folder, own_text, max_samples, tokenizer='', script=None):
         return False
     if not own_text and max_samples < 0 and not tokenizer:
         return True
-    record, wanted = made_from(folder), flags_of(own_text, max_samples, tokenizer)
-    states = [file_state(wanted[name]) for name in ('input', 'tokenizer') if name in wanted]
+    record, (wanted, states) = made_from(folder), identified(flags_of(own_text, max_samples, tokenizer))
     same_script = script is None or record.get('script') == os.path.basename(os.path.dirname(script))
     return record.get('flags') == wanted and record.get('files') == states and same_script
 
 
 def flags_of(own_text, max_samples, tokenizer):
-    """The flags of prepare.py that a run's settings stand for, as meta.json records them."""
-    flags = {'input': os.path.abspath(own_text)} if own_text else {}
+    """The flags of prepare.py that a run's settings stand for."""
+    flags = {'input': own_text} if own_text else {}
     flags |= {'max_samples': max_samples} if max_samples >= 0 else {}
-    if tokenizer:
-        flags['tokenizer'] = os.path.abspath(tokenizer) if os.path.exists(tokenizer) else tokenizer
-    return flags
+    return flags | ({'tokenizer': tokenizer} if tokenizer else {})
 
 
 def prepare(folder, script, own_text, max_samples, tokenizer=''):
