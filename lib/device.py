@@ -1,6 +1,5 @@
 """
-Which machine this is: the device, the dtype that is fast on it, whether compiling pays, the other processes,
-its clock and memory.
+Which machine this is: the device, the dtype that is fast on it, whether compiling pays, the other processes.
 
     python train.py config/train_tinystories.py --eval_only    # prints what was chosen here, and why
 """
@@ -8,9 +7,7 @@ import gc
 import os
 import re
 import sys
-import time
 from contextlib import nullcontext
-from statistics import median
 
 import torch
 import torch.distributed as dist
@@ -132,41 +129,3 @@ def sum_over_ranks(numbers, device):
     total = torch.tensor(numbers, dtype=torch.float64, device=device)
     dist.all_reduce(total)
     return total.tolist()
-
-
-# ---- clocks and memory ----
-
-def wait_for(device):
-    """Return when the device has done all that it was given, so that a clock read now is right."""
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-    elif device == 'mps':
-        torch.mps.synchronize()
-
-
-def timed(device, action, *arguments):
-    """(what action(*arguments) returns, the seconds that it takes, all its work on the device included)."""
-    wait_for(device)
-    began = time.perf_counter()
-    result = action(*arguments)
-    wait_for(device)
-    return result, time.perf_counter() - began
-
-
-def median_seconds(device, count, action, *arguments):
-    """The median of count times, after one that does not count."""
-    return median([timed(device, action, *arguments)[1] for _ in range(count + 1)][1:])
-
-
-def peak_memory(device):
-    """The most bytes in use so far: of GPU memory, or of this process; 0 where the system does not say."""
-    if device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == 'linux': # where getrusage would count what the process that started us has used
-        with open('/proc/self/status', encoding='utf-8') as f:
-            return 1024 * next((int(line.split()[1]) for line in f if line.startswith('VmHWM:')), 0)
-    try:
-        import resource
-    except ImportError: # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
