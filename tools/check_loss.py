@@ -2,7 +2,7 @@
 Is my loss normal? Compares a run's validation losses with those recorded for the same config.
 
     python tools/check_loss.py --out_dir=out-tinystories
-    python tools/check_loss.py --out_dir=out-tinystories --record  # add the run to tools/reference_losses.json
+    python tools/check_loss.py --out_dir=out-tinystories --record    # add it to reference_losses.json
 """
 import os
 import sys
