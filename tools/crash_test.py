@@ -13,11 +13,11 @@ disk     a full disk from a random moment after the first update (tmpfs, only wh
 
 After each fault every file must be valid and no progress lost; then the run is resumed and the next fault
 injected. At the end the weights, optimizer state, best.pt and the log (without dt) must equal those of the
-undisturbed run. The processes are forks of one that has imported torch: until then there is nothing to damage.
+undisturbed run. The processes are forks of one that has imported torch: before that there is no risk.
 
-The table: faults injected, and how many in which phase (evaluation: the last line printed is of an update that
-is due for one; saving: a new *.tmp was left; end: after the last evaluation); processes started; the most
-updates lost to one fault; resumes from ckpt.prev.pt, which only damage may cause; runs that failed a check.
+The table: faults injected, and how many in which phase (evaluation: the last line printed is of an update with
+one due; saving: a new *.tmp was left; end: after the last evaluation); processes started; the most updates lost
+to one fault; resumes from ckpt.prev.pt, which only damage may cause; runs that failed a check.
 """
 import os
 import sys
