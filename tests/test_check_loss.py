@@ -40,8 +40,9 @@ def test_a_run_with_other_settings_is_refused_and_told_which(check, tmp_path):
 @pytest.mark.parametrize('changes, expected', [
     ({'seed': 2, 'log_interval': 7, 'dataset': '/elsewhere/bins'}, []), ({'init_from': 'resume'}, []),
     ({'schedule': None, 'muon_momentum': None}, []), # older than these settings
-    ({'n_embd': None, 'embedding_dimension': 32}, []), ({'n_embd': None, 'embedding_dimension': 8}, ['n_embd']),
-    ({'dataset': 'other'}, ['dataset']), ({'vocab_size': 128, 'dtype': 'float16'}, ['vocab_size', 'dtype']),
+    ({'n_embd': None, 'embedding_dimension': 32}, []), # renamed since
+    ({'n_embd': None, 'embedding_dimension': 8}, ['n_embd']), ({'dataset': 'other'}, ['dataset']),
+    ({'vocab_size': 128, 'dtype': 'float16'}, ['vocab_size', 'dtype']),
     ({'rope_theta': 500.0}, ['rope_theta']), ({'label_smoothing': 0.0}, []),
     ({'label_smoothing': 0.1}, ['label_smoothing'])])
 def test_all_settings_that_influence_the_loss_are_compared(trained, monkeypatch, changes, expected):
