@@ -13,10 +13,10 @@ disk     a full disk from a random moment after the first update (tmpfs, only wh
 
 After each fault every file must be valid and no progress lost; then the run is resumed and the next fault
 injected. At the end the weights, optimizer state, best.pt and the log (without dt) must equal those of the
-undisturbed run. The processes are forks of one that has imported torch: before that there is no risk.
+undisturbed run. The processes are forks of one that has imported torch: nothing can be damaged before that.
 
-The table: faults injected, and how many in which phase (evaluation: the last line printed is of an update with
-one due; saving: a new *.tmp was left; end: after the last evaluation); processes started; the most updates lost
+The table: faults injected, and how many in which phase (evaluation: the last line printed is of an update due
+for one; saving: a new *.tmp was left; end: after the last evaluation); processes started; the most updates lost
 to one fault; resumes from ckpt.prev.pt, which only damage may cause; runs that failed a check.
 """
 import os
@@ -59,6 +59,7 @@ TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_
 SAVE, EVAL = 5, 20 # save_interval, and eval_interval as in TINY
 FLAGS = (*TINY, '--dropout=0.2', '--gradient_accumulation_steps=2', f'--save_interval={SAVE}', '--keep=2',
          '--eval_tokens=600', '--sample_interval=50', '--dataset=bins')
+TIMEOUT = 600 # seconds until a process counts as hung
 PHASES = 'start-up', 'training', 'evaluation', 'saving', 'end'
 FORKS = multiprocessing.get_context('forkserver')
 FORKS.set_forkserver_preload(['torch._dynamo', 'matplotlib.pyplot'])
@@ -237,7 +238,7 @@ def send(attempt, number):
     hit = phase(attempt)
     if attempt.child.exitcode is None:
         os.kill(attempt.child.pid, number)
-    attempt.child.join(100)
+    attempt.child.join(TIMEOUT)
     return phase(attempt) if number == SIGKILL else hit # nothing happens after SIGKILL
 
 
@@ -286,7 +287,7 @@ def fill_disk(attempt):
     with open(filler, 'wb', buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-    attempt.child.join(100)
+    attempt.child.join(TIMEOUT)
     os.remove(filler)
     return hit
 
@@ -360,7 +361,7 @@ def run_with_faults(reference, kind, n_faults, rng, counts, out_dir):
         child = start(reference.folder, reference.max_iters, out_dir)
         attempt = Attempt(reference, rng, out_dir, before, leftovers, child)
         hit = FAULTS[kind](attempt) if injecting else ''
-        child.join(100)
+        child.join(TIMEOUT)
         status, stderr = child.exitcode, read_text(os.path.join(reference.folder, 'stderr'))
         child.kill() # if it still runs
         counts['processes'] += 1
@@ -374,7 +375,7 @@ def run_with_faults(reference, kind, n_faults, rng, counts, out_dir):
         except (SystemExit, ValueError) as problem:
             return [*wrong, str(problem)]
         if status not in (STATUSES.get(kind, (-SIGKILL,)) if injecting else (0,)):
-            wrong.append(f'unexpected exit status {status}: {stderr}')
+            wrong.append(f'unexpected exit status {status} (None: it hung): {stderr}')
         if kind not in ('limit', 'disk') and name != PREVIOUS:
             lost = sum('loss' in record for record in log) - iter_num
             counts['lost'] = max(lost, counts['lost'])
@@ -422,6 +423,7 @@ def main():
     if unknown or kills < 1 or max_iters <= EVAL:
         raise SystemExit(f'crash_test.py: expected kills >= 1, max_iters > {EVAL} and kinds among '
                          f'{" ".join(FAULTS)}, got {kills}, {max_iters} and {kinds!r}')
+    os.environ.setdefault('OMP_NUM_THREADS', '1') # more threads make tiny models slower on a busy machine
     signal.signal(SIGTERM, signal.default_int_handler) # so that the disk is unmounted, too
     columns, results = ('faults', *PHASES, 'processes', 'lost', 'fallbacks', 'failures'), {}
     with tempfile.TemporaryDirectory(prefix='crash-test-') as folder:
