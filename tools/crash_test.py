@@ -16,8 +16,8 @@ injected. At the end the weights, optimizer state, best.pt and the log (without 
 undisturbed run. The processes are forks of one that has imported torch: nothing can be damaged before that.
 
 The table: faults injected, and how many in which phase (evaluation: the last line printed is of an update due
-for one; saving: a new *.tmp was left; end: after the last evaluation); processes started; the most updates lost
-to one fault; resumes from ckpt.prev.pt, which only damage may cause; runs that failed a check.
+for one; saving: a new *.tmp was left; end: after the last evaluation); processes started; updates lost to one
+fault at most; resumes from ckpt.prev.pt, which only damage may cause; runs that failed a check.
 """
 import os
 import sys
