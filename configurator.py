@@ -23,7 +23,7 @@ import traceback
 import types
 from dataclasses import dataclass
 
-from program import start_program
+from lib.program import one_message, start_program
 
 BOOLS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 EXPECTED = {bool: 'true or false (bool)', int: 'a whole number (int)', float: 'a finite number (float)',
@@ -67,6 +67,7 @@ class Config:
     files: tuple # paths of the config files, in the order they were read
 
 
+@one_message()
 def configure(namespace, argv=None, derive=None):
     """
     The settings of a script. They are also written back into namespace, where the script's main() reads them.

@@ -6,6 +6,7 @@ Train a GPT on a laptop, one GPU, or many.
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
 from configurator import configure
+from lib.program import one_message
 from lib.recipe import derive_settings
 
 # the run
@@ -529,5 +530,6 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    with one_message():
+        main()
     leave_processes()
