@@ -86,7 +86,7 @@ def make_noise(seed, rows, count):
 
 def next_logits(model, idx, cache, n_vocab=0):
     """float32 (B, V): what may follow idx, int64 (B, T), and all that the cache holds."""
-    logits = model.lm_head(model.hidden(idx, cache)[:, -1])
+    logits = model.lm_head(model.hidden_states(idx, cache)[:, -1])
     # ids from n_vocab on are padding of the table; they are never chosen
     return (logits[:, :n_vocab] if n_vocab else logits).float()
 
@@ -119,9 +119,9 @@ class Reader:
         """What may follow, float32 (B, V): reads what was added since it was last asked."""
         fresh = self.fresh()
         if self.compiled and fresh.size(1) == 1:
-            self.cache.window = self.cache.size # always the same, or there would be a program for each
+            self.cache.kv_len = self.cache.size # always the same, or there would be a program for each
             return compiled_logits(fresh.is_cuda)(self.model, fresh, self.cache, self.n_vocab)
-        self.cache.window = self.end - self.begin
+        self.cache.kv_len = self.end - self.begin
         return next_logits(self.model, fresh, self.cache, self.n_vocab)
 
     def fresh(self):
@@ -226,8 +226,8 @@ def generate_guessing(model, idx, max_new_tokens, guesses=8, stop_tokens=(), n_v
         room = min(guesses, left - 1, reader.begin + model.config.block_size - reader.end)
         guess = look_up(text, room)
         fresh = torch.cat((fresh, torch.tensor([guess], dtype=torch.int64, device=idx.device)), dim=1)
-        reader.cache.window = reader.end - reader.begin + len(guess)
-        logits = model.lm_head(model.hidden(fresh, reader.cache)[:, -1 - len(guess):])[0]
+        reader.cache.kv_len = reader.end - reader.begin + len(guess)
+        logits = model.lm_head(model.hidden_states(fresh, reader.cache)[:, -1 - len(guess):])[0]
         if left == max_new_tokens:
             check_finite(logits)
         found = (logits[:, :n_vocab] if n_vocab else logits).argmax(-1).tolist()
