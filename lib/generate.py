@@ -4,7 +4,7 @@ Text generation with a KV cache: sampling, greedy decoding, speculative decoding
     python sample.py --out_dir=out-tinystories    # the script that prints what this generates
 
 GPT.generate in model.py is the same without a cache, in ten lines. A sequence that outgrows block_size is
-truncated to the last half of the context, so positions never exceed block_size and most steps read one token.
+truncated to the last half of its context, so that most steps read one token.
 """
 import functools
 import math
@@ -218,7 +218,7 @@ def generate(model, idx, max_new_tokens, sampling=GREEDY, samples=1, noise=None,
         seen = seen_tokens(idx, padding, n_vocab or model.config.vocab_size, stops)[rows]
     done = torch.zeros(len(rows), dtype=torch.bool, device=idx.device)
     check_every = 1 if idx.device.type == 'cpu' else 16
-    noise = None if noise is None else noise.to(idx.device)
+    noise, token = None if noise is None else noise.to(idx.device), None
     for step in range(max_new_tokens):
         logits = state.logits()[:, -1]
         if step == 0:

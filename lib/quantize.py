@@ -27,7 +27,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x):
         """x bfloat16 (..., K) -> (..., N)."""
-        if x.device.type == 'cpu' and x.size(-1) % 16 == 0: # torch's kernel reads 16 at once, past the end too
+        if x.device.type == 'cpu' and x.size(-1) % 16 == 0: # torch's kernel reads 16 at a time, past the end
             y = torch._weight_int8pack_mm(x.reshape(-1, x.size(-1)), self.weight, self.scale)
             y = y.view(*x.shape[:-1], -1)
         else: # torch.compile fuses this into one kernel that reads the int8 weights
@@ -45,6 +45,7 @@ def quantize(model):
     return model.to(torch.bfloat16).requires_grad_(False)
 
 
-def prepare_for_inference(model, device, dtype, int8=False):
-    """A float32 GPT in eval mode on device, with weights of dtype (a name such as 'bfloat16') or int8."""
-    return (quantize(model) if int8 else model.to(dtype=getattr(torch, dtype))).eval().to(device)
+def prepare_for_inference(model, dtype, device):
+    """A float32 GPT in eval mode on device, with weights of dtype: 'int8', or the name of a torch dtype."""
+    model = quantize(model) if dtype == 'int8' else model.to(getattr(torch, dtype))
+    return model.eval().to(device)
