@@ -33,6 +33,7 @@ HELP_WIDTH = 110 # characters
 class Config:
     settings: dict # name -> value in force
     typed: frozenset # names given on the command line
+    filed: frozenset # names given in config files
     files: tuple # paths of the config files, in the order they were read
 
 
@@ -75,7 +76,7 @@ def configure(namespace, argv=None, derive=None):
     if derive:
         settings.update(derive(settings, typed, filed))
     namespace.update(settings)
-    return Config(settings, frozenset(typed), tuple(files))
+    return Config(settings, frozenset(typed), frozenset(filed), tuple(files))
 
 
 def assignments(source):

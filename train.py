@@ -5,134 +5,102 @@ Train a GPT on a laptop, one GPU, or many.
     python train.py config/train_shakespeare_char.py --device=cpu --max_iters=600
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
-import math
-
 from configurator import configure
+from lib.recipe import derive_settings
 
 # the run
-out_dir = '' # where everything goes; '': out-<name of the config> in the working directory
-init_from = 'scratch' # scratch, resume (goes on where out_dir stopped), gpt2, gpt2-medium, gpt2-large,
-    # gpt2-xl, or a checkpoint file
-overwrite = False # start anew in an out_dir that already holds a run, which is then lost
-eval_only = False # print the validation loss; train and save nothing
-dry_run = False # print the size of model and run and the memory they take; train and save nothing
-seed = 1337 # of the weights, the order of the data, dropout and samples
+out_dir = '' # the folder of the run; '': out-<name of the config> in the working directory
+init_from = 'scratch' # scratch, resume (continue the run in out_dir), auto (resume if there is one, else
+    # scratch), gpt2, gpt2-medium, gpt2-large, gpt2-xl, or the path of a checkpoint or of another run
+overwrite = False # replace the run that out_dir already holds
+eval_only = False # print the validation loss; train and write nothing
+dry_run = False # print the size of model and run, and the memory they take; train and write nothing
+seed = 1337 # of weights, data order, dropout and samples
 
 # data
-dataset = 'tinystories' # a folder of data/, or the path of one that holds train.bin, val.bin and meta.json
+dataset = 'tinystories' # a folder in data/, or the path of one with train.bin, val.bin and meta.json
 input = '' # a text file, or a folder of them, to train on instead of what the dataset would download
-max_samples = -1 # take only so many documents from the hub; 0: all; -1: as the dataset's prepare.py has it
-check_data = False # compare every byte of the data with its checksum; below 64 MB that is always done
+max_samples = -1 # documents to take from the hub; 0: all; -1: the default of the dataset's prepare.py
+check_data = False # verify the checksum of the data; always done below 64 MB
 batch_size = 16 # sequences in one forward pass on one device; lower it when memory runs out
-gradient_accumulation_steps = 1 # forward passes in one update, over all devices together
-block_size = 256 # tokens of context; shortened, saying so, when the text is shorter
+gradient_accumulation_steps = 1 # forward passes per update, over all devices together
+block_size = 256 # context length in tokens; shortened, with a message, when the text is shorter
 
 # model
-depth = 0 # one dial for the size: 4 is 3M parameters, 12 is 85M, 26 is 0.9B, embeddings not counted; sets
-    # n_layer, n_embd, n_head, batch, rate and length, but for those on the command line; 0: off
+depth = 0 # one knob for model scale: 4 is 3M parameters, 12 is 85M, 26 is 0.9B, without embeddings; sets
+    # n_layer, n_embd, n_head, batch size, learning rate, max_iters, unless on the command line; 0: off
 arch = 'modern' # modern (RoPE, RMSNorm, QK-norm, SwiGLU) or gpt2
-n_layer = 4 # blocks
+n_layer = 4 # transformer blocks
 n_head = 4 # attention heads; must divide n_embd
-n_kv_head = 0 # heads of keys and values, fewer make the cache smaller; 0: n_head; modern only
-n_embd = 128 # width
-dropout = 0.0 # 0 when each token is seen once, 0.1 to 0.2 when a small file is seen many times
+n_kv_head = 0 # key/value heads; fewer make the KV cache smaller; 0: n_head; modern only
+n_embd = 128 # embedding width
+dropout = 0.0 # 0 when each token is seen once, 0.1 to 0.2 for many epochs over a small text
 bias = False # biases in linear layers and norms; gpt2 only
-activation = 'gelu' # gelu (exact, as nanoGPT) or gelu_tanh (as OpenAI's weights want); gpt2 only
-tie_weights = False # one table for reading and naming tokens; modern only, gpt2 always does
-copying = True # attention starts by copying: good for words and names, bad for short runs on characters
-vocab_size = 0 # rows of that table; 0: what the tokenizer has; more is padding, for speed on a GPU
+activation = '' # of the MLP: swiglu, gelu (as nanoGPT), gelu_tanh (as OpenAI's weights); '': by arch
+tie_weights = False # tie the token embedding and lm_head; gpt2 always does
+rope_theta = 10000.0 # base of the RoPE frequencies; modern only
+vocab_size = 0 # embedding rows; 0: those of the tokenizer; more is padding, for speed on a GPU
+mimetic_init = True # attention starts by copying: good for words and names, bad for short runs on characters
 
-# how long: the first limit reached ends the run; one on the command line puts those of config files aside
-max_iters = 0 # updates; 0: no limit, or 1000 where nothing else ends the run
+# length; the first limit reached ends the run, and one on the command line replaces those of config files
+max_iters = 0 # updates; 0: no limit
 epochs = 0.0 # passes over the training text; 0: no limit
-max_minutes = 0.0 # of training, over all resumes; the learning rate then falls by the clock; 0: no limit
-patience = 0 # stop after so many evaluations in a row without a new best; 0: never
+max_minutes = 0.0 # of training, over all resumes; the learning rate then decays by the clock; 0: no limit
+patience = 0 # stop after this many evaluations in a row without a new best; 0: never
 
 # optimizer
-optimizer = 'auto' # muon (for matrices, adamw for the rest), adamw, or auto: muon for modern, adamw for gpt2
-learning_rate = 1e-2 # of AdamW, at its highest; 1e-3 with optimizer=adamw, unless you say otherwise
-muon_learning_rate = 0.02 # of Muon, at its highest; does not change with the model's size
-muon_momentum = 0.95 # Muon's memory of the gradient, after 300 updates; 0.9 for runs of some hundred updates
+optimizer = 'auto' # muon (for matrices, AdamW for the rest), adamw, or auto: muon for modern, adamw for gpt2
+learning_rate = 1e-2 # maximum of AdamW's; 1e-3 where AdamW updates the matrices, unless given
+muon_learning_rate = 0.02 # maximum of Muon's; does not depend on the size of the model
+muon_momentum = 0.95 # of Muon, after 300 updates; 0.9 for runs of some hundred updates
 weight_decay = 0.1 # of matrices, and with adamw of the embeddings, too
-beta1 = 0.9 # AdamW's memory of the gradient
-beta2 = 0.95 # AdamW's memory of its square
-grad_clip = 1.0 # longest gradient that is let through; 0: any
-max_bad_steps = 10 # stop after so many updates in a row whose loss or gradient was not finite
+beta1 = 0.9 # AdamW: decay of the first moment
+beta2 = 0.95 # AdamW: decay of the second moment
+grad_clip = 1.0 # maximum gradient norm; 0: no clipping
+max_bad_steps = 10 # stop after this many updates in a row with a non-finite loss or gradient norm
 
-# learning rate over time
-decay_lr = True # False: constant after the warm-up
-schedule = 'linear' # shape of the fall: linear or cosine
-decay_fraction = 0.7 # the fall takes this last share of the run; 1: all that follows the warm-up
-warmup_iters = 20 # updates until the highest learning rate is reached
+# learning rate schedule
+decay_lr = True # False: constant after the warmup
+schedule = 'linear' # shape of the decay: linear or cosine
+decay_fraction = 0.7 # fraction of the run spent in the decay, at its end; 1: all after the warmup
+warmup_iters = 20 # updates of linear warmup
 lr_decay_iters = 0 # the update at which min_lr is reached; 0: the last one
-min_lr = 0.0 # where the fall ends; in proportion for Muon
+min_lr = 0.0 # where the decay ends; in proportion for Muon
 
-# what is printed and kept, and how often (in updates; 0: never)
+# logging, evaluation, checkpoints; intervals are in updates, 0: never
 log_interval = 10 # a line with loss and speed
-eval_interval = 250 # validation loss, always once more at the end
-eval_tokens = 0 # how much of val is read for it; 0: all
-sample_interval = 0 # a piece of text that the model writes now; always at the end
-sample_tokens = 200 # how long such a text may get
-save_interval = 0 # ckpt.pt, besides before every evaluation and at the end
-save_minutes = 10.0 # ckpt.pt, by the clock, too: what a power cut may cost; 0: never
-keep = 0 # so many ckpt-<iter>.pt besides ckpt.pt and the one before it, ckpt.prev.pt
-wandb_log = False # send the log to wandb, too; WANDB_MODE=offline needs no account
-wandb_project = 'pocketgpt' # its project there
-wandb_run_name = '' # its name there; '': out_dir
+eval_interval = 250 # validation loss; always once more at the end
+eval_tokens = 0 # tokens of val to evaluate on; 0: all
+sample_interval = 0 # a text generated by the current model; always at the end
+sample_tokens = 200 # maximum length of such a text
+save_checkpoints = True # False: keep no ckpt.pt and no best.pt; the run cannot be resumed or sampled from
+save_interval = 0 # ckpt.pt, besides at every evaluation and at the end
+save_minutes = 10.0 # ckpt.pt by the clock, too: what a power cut may cost; 0: never
+keep = 0 # number of past checkpoints to keep as ckpt-<iter>.pt, besides ckpt.pt and ckpt.prev.pt
+wandb_log = False # log to wandb, too; WANDB_MODE=offline needs no account
+wandb_project = 'pocketgpt' # wandb project
+wandb_run_name = '' # wandb run; '': out_dir
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
-dtype = 'auto' # auto, float32, bfloat16, or float16 (with a gradient scaler; cuda only)
-compile = 'auto' # torch.compile: true, false, or auto, where it pays
-backend = 'auto' # how processes talk under torchrun: nccl, gloo, or auto, by device
-peak_tflops = 0.0 # what the device could do at best, for mfu; 0: known for common GPUs, else mfu is n/a
+dtype = 'auto' # of matrix products: auto, float32, bfloat16, or float16 (with a gradient scaler; cuda only)
+compile = 'auto' # torch.compile: true, false, or auto, where it is faster
+backend = 'auto' # of torch.distributed: nccl, gloo, or auto, by device
+peak_tflops = 0.0 # peak TFLOP/s of the device, for mfu; 0: known for common GPUs
 
-
-def follow(s, typed, filed):
-    """
-    Settings that follow from others, where they are not given: a rate by the optimizer, much by depth.
-
-    typed, filed: the names given on the command line and in config files; a depth that is typed puts what a
-        file says of the size aside
-    """
-    all_adamw = s['optimizer'] == 'adamw' or (s['optimizer'] == 'auto' and s['arch'] == 'gpt2')
-    rate = 1e-3 if all_adamw else 1e-2
-    found = {} if 'learning_rate' in typed | filed else {'learning_rate': rate}
-    given = typed if 'depth' in typed else typed | filed
-    sizes = by_depth(s['depth'], s['block_size'], rate) if s['depth'] else {}
-    return found | {name: value for name, value in sizes.items() if name not in given}
-
-
-def by_depth(depth, block_size, rate):
-    """
-    What depth stands for: a model, and a run of 10 tokens for each of its parameters in 5,000 updates.
-
-    rate: AdamW's for a width of 128; Muon's does not depend on the width
-    """
-    width = 128 * math.ceil(depth / 2)
-    n_params = 12 * depth * width ** 2 # of the blocks
-    # a power of two, so that it can be dealt to 2, 4 or 8 GPUs
-    sequences = 1 << max(3, round(math.log2(10 * n_params / 5000 / block_size)))
-    batch = min(sequences, 32)
-    return {'n_layer': depth, 'n_embd': width, 'n_head': width // (64 if width < 768 else 128),
-            'max_iters': 5000, 'batch_size': batch, 'gradient_accumulation_steps': sequences // batch,
-            'learning_rate': rate * (128 / width) ** 0.5}
-
-
-config = configure(globals(), derive=follow)
+config = configure(globals(), derive=derive_settings)
 
 # after the settings, so that --help and a typo answer at once
 import os
 
-# before torch: threads that spin for long while they wait starve each other on a busy machine
-os.environ.setdefault('GOMP_SPINCOUNT', '100000')
+if __name__ == '__main__': # before torch: OpenMP threads that spin while they wait starve on a busy machine
+    os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
-import shlex
+import math
 import signal
-import subprocess
 import sys
-import time
-from dataclasses import asdict, dataclass, fields
+import tempfile
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -141,113 +109,126 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.tokenizer import from_json
+from data.datasets import find_dataset, has_bins, is_prepared, prepare
+from data.files import short_path
 from lib.checkpoint import (
-    BEST,
-    LAST,
-    PREVIOUS,
-    Writer,
+    GPT2_NAMES,
+    RunState,
     build,
-    from_gpt2,
     holds_a_run,
-    read_checkpoint,
-    read_first,
-    remove_run,
+    load_initial_checkpoint,
 )
 from lib.device import (
-    autocast_for,
-    choose_compile,
-    choose_device,
-    choose_dtype,
-    peak_flops,
-    start_processes,
-    stop_processes,
-    sum_over_ranks,
-)
-from lib.generate import Sampling, generate_texts
-from lib.guard import (
-    SHAPE,
-    Watch,
-    check_resumable,
-    choose_shape,
+    Machine,
+    explain_oom,
+    leave_processes,
     memory_line,
     memory_needed,
-    out_of_memory_told,
-    problems,
-    weights_are_sound,
+    setup_machine,
+    sum_over_ranks,
+    torchrun_ranks,
 )
-from lib.log import Log, draw_loss, progress_line, say, start_wandb, validation_line
-from lib.optim import all_groups, lr_share, make_optimizers, restore, set_rates
-from model import GPT
+from lib.log import Clock, StepMonitor, say, validation_line
+from lib.optim import DECAYS, all_groups, make_optimizers, restore, set_rates
+from lib.plan import check_same_data, choose_config, is_due, make_plan, resumed_settings
+from lib.recipe import OPTIMIZERS, choose_optimizer
+from lib.recorder import Recorder, quoted
+from model import GPT, GPTConfig
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+# ---- settings ----
 
-
-# ---- before the first update ----
-
-def limits(s, typed):
-    """(max_iters, epochs, max_minutes) of the settings s, 0: no limit; what was typed goes alone."""
-    names = ('max_iters', 'epochs', 'max_minutes')
-    chosen = [name for name in names if s[name] and (name in typed or not typed.intersection(names))]
-    return [s[name] if name in chosen else 0 for name in names] if chosen else [1000, 0, 0]
-
-
-def find_dataset(dataset, run_dir, own_text):
-    """(folder of the bins, prepare.py that makes them or None). own_text: the bins are of this run alone."""
-    folder = dataset if os.path.isdir(dataset) and os.path.exists(os.path.join(dataset, 'train.bin')) else \
-        os.path.join(HERE, 'data', dataset)
-    script = os.path.join(HERE, 'data', dataset, 'prepare.py')
-    if not os.path.exists(script):
-        script = None
-    if script is None and not os.path.isdir(folder):
-        known = sorted(name for name in os.listdir(os.path.join(HERE, 'data'))
-                       if os.path.exists(os.path.join(HERE, 'data', name, 'prepare.py')))
-        raise SystemExit(f'dataset: there is no data/{dataset}; known: {", ".join(known)}; '
-                         'for a text of your own use --input=FILE')
-    return (os.path.join(run_dir, 'data'), script) if own_text else (folder, script)
+def check_settings(s, run_dir, world_size=1):
+    """SystemExit with everything that is invalid in the settings s, in one line; reads and writes no data."""
+    wrong = problems(s, world_size)
+    if os.path.exists(run_dir) and not os.path.isdir(run_dir):
+        wrong.append(f'out_dir: expected a folder, got the file {run_dir}')
+    if holds_a_run(run_dir) and not (s['init_from'] in ('resume', 'auto') or s['overwrite'] or s['eval_only']
+                                     or s['dry_run']):
+        wrong.append(f'{run_dir} already holds a run; use --init_from=resume to continue it, --overwrite to '
+                     'replace it, or another --out_dir')
+    if wrong:
+        raise SystemExit('train.py: ' + '; '.join(wrong))
 
 
-def prepare(folder, script, own_text, max_samples):
-    """Run a dataset's prepare.py, which prints what it does; SystemExit with its status when it fails."""
-    if script is None:
-        raise SystemExit(f'{folder}: no train.bin, and no prepare.py that could make it')
-    arguments = [f'--input={os.path.abspath(own_text)}'] * bool(own_text)
-    arguments += [f'--max_samples={max_samples}'] * (max_samples >= 0)
-    command = [sys.executable, script, f'--out={folder}', *arguments]
-    print(f'{folder}: nothing prepared yet, so this runs first: python {shlex.join(command[1:])}', flush=True)
-    status = subprocess.run(command).returncode
-    if status:
-        raise SystemExit(status) # it has said what went wrong
+def problems(s, world_size=1):
+    """What is invalid in the settings s, as a list of sentences."""
+    hyperparameters = {f.name for f in fields(GPTConfig)} # GPTConfig checks these
+    wrong = [f'{name} must be at least 1, got {s[name]}'
+             for name in ('batch_size', 'gradient_accumulation_steps', 'max_bad_steps') if s[name] < 1]
+    wrong += [f'{name} must not be negative, got {value}' for name, value in s.items()
+              if name not in hyperparameters | {'max_samples'} and not isinstance(value, str) and value < 0]
+    wrong += [f'{name} must be below 1, got {s[name]}'
+              for name in ('beta1', 'beta2', 'muon_momentum') if s[name] >= 1]
+    wrong += [f'{name} must be {" or ".join(known)}, got {s[name]!r}'
+              for name, known in (('schedule', tuple(DECAYS)), ('optimizer', ('auto', *OPTIMIZERS)))
+              if s[name] not in known]
+    if not 0 < s['decay_fraction'] <= 1:
+        wrong.append(f"decay_fraction must be above 0 and at most 1, got {s['decay_fraction']}")
+    if s['lr_decay_iters'] and s['warmup_iters'] >= s['lr_decay_iters']:
+        wrong.append(f"warmup_iters must be less than lr_decay_iters = {s['lr_decay_iters']}, "
+                     f"got {s['warmup_iters']}")
+    if s['min_lr'] > s['learning_rate']:
+        wrong.append(f"min_lr must not be above learning_rate = {s['learning_rate']}, got {s['min_lr']}")
+    steps = s['gradient_accumulation_steps']
+    if steps > 0 and steps % world_size:
+        nearest = [n for n in (steps // world_size * world_size, (steps // world_size + 1) * world_size) if n]
+        wrong.append(f'gradient_accumulation_steps must be divisible by the world size {world_size}, got '
+                     f'{steps}; nearest: {" or ".join(map(str, nearest))}')
+    # a checkpoint has its own shape
+    shape = hyperparameters if s['init_from'] in ('scratch', 'auto') else {'block_size', 'dropout'}
+    return wrong + GPTConfig(**{n: s[n] for n in shape} | {'vocab_size': max(1, s['vocab_size'])}).problems()
 
 
-def load_batch(tokens, starts, block_size, device):
-    """x, y int64 (B, T) on the device; the copy to a GPU goes on while the GPU works."""
-    x, y = bins.get_batch(tokens, starts, block_size)
-    if device.startswith('cuda'):
-        return (t.pin_memory().to(device, non_blocking=True) for t in (x, y))
-    return x.to(device), y.to(device)
+def default_out_dir(config_files, dataset):
+    """out-x for config/train_x.py; without a config file, for the dataset."""
+    if config_files:
+        return 'out-' + os.path.splitext(os.path.basename(config_files[-1]))[0].removeprefix('train_')
+    return 'out-' + os.path.basename(os.path.normpath(dataset))
 
 
 # ---- one update, one evaluation ----
 
+def load_batch(tokens, starts, block_size, device):
+    """x, y int64 (B, T) on the device; the copy to a GPU overlaps with its work."""
+    x, y = bins.get_batch(tokens, starts, block_size)
+    if device.startswith('cuda'):
+        return tuple(t.pin_memory().to(device, non_blocking=True) for t in (x, y))
+    return x.to(device), y.to(device)
+
+
+def load_micro_batches(run, iter_num, s):
+    """The micro-batches of an update that this rank processes; a function of (seed, iter_num) alone."""
+    T, sequences = run.config.block_size, s['batch_size'] * s['gradient_accumulation_steps']
+    starts = bins.update_windows(len(run.train_tokens), T, sequences, s['seed'], iter_num)
+    starts = starts.reshape(-1, s['batch_size'])[run.machine.rank::run.machine.world_size]
+    return [load_batch(run.train_tokens, micro_batch, T, run.machine.device) for micro_batch in starts]
+
+
+def dropout_seeds(run, iter_num, s):
+    """A seed for each micro-batch of an update, a function of (seed, iter_num, micro_step, rank); or None."""
+    steps = s['gradient_accumulation_steps'] // run.machine.world_size
+    return [dropout_seed(s['seed'], iter_num, micro_step, run.machine.rank) for micro_step in range(steps)] \
+        if s['dropout'] else None
+
+
 def dropout_seed(seed, iter_num, micro_step, rank):
-    """A number for torch.manual_seed that depends on where we are and on nothing that came before."""
     state = np.random.SeedSequence([seed, iter_num, micro_step, rank]).generate_state(1, np.uint64)
     return int(state[0]) >> 1
 
 
-def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0, seeds=None):
+def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0, seeds=None, shared=()):
     """
-    One update from len(batches) micro-batches.
+    One update from len(batches) micro-batches. Nothing here waits for the device.
 
     batches: list of (x, y), int64 (B, T) on the model's device
     seeds: one for each micro-batch, for its dropout; None: leave torch's generator alone
-    returns loss, norm, good, tensors on the device: mean loss in nats per token, length of the gradient, and
-    whether the update was made, which it is not when either is not finite. Nothing here waits for the device.
+    shared: numbers to sum over the processes, together with the loss
+    returns float32 (3 + len(shared),) on the device: mean loss in nats per token, gradient norm, whether the
+        update was applied (it is skipped unless both are finite), and the sums
     """
     loss = 0.0
     for micro_step, (x, y) in enumerate(batches):
-        if isinstance(model, DistributedDataParallel): # gradients travel once, with the last micro-batch
+        if isinstance(model, DistributedDataParallel): # all-reduce gradients in the last backward pass only
             model.require_backward_grad_sync = micro_step == len(batches) - 1
         if seeds:
             torch.manual_seed(seeds[micro_step])
@@ -256,30 +237,31 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
         (scaler.scale(part) if scaler else part).backward()
         loss = loss + part.detach()
     if scaler:
-        for each in optimizers:
-            scaler.unscale_(each)
+        for optimizer in optimizers:
+            scaler.unscale_(optimizer)
     parameters = [p for group in all_groups(optimizers) for p in group['params']]
     norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
+    sums = torch.cat((loss[None], torch.tensor(shared, dtype=loss.dtype).to(loss.device, non_blocking=True)))
     if dist.is_initialized():
-        dist.all_reduce(loss, op=dist.ReduceOp.SUM)
-        loss /= dist.get_world_size()
-    good = torch.isfinite(loss + norm)
-    for each in optimizers:
-        each.found_inf = (~good).float() # read on the device: no bad gradient may reach the weights
-        each.step()
-        each.zero_grad(set_to_none=True)
+        dist.all_reduce(sums)
+        sums[0] /= dist.get_world_size()
+    finite = torch.isfinite(sums[0] + norm)
+    for optimizer in optimizers:
+        optimizer.found_inf = (~finite).float() # read on the device: no bad gradient may reach the weights
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     if scaler:
         scaler.update()
-    return loss, norm, good
+    return torch.cat((sums[:1], norm[None], finite[None], sums[1:]))
 
 
 @torch.no_grad()
 def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, rank=0, world_size=1):
     """
-    Mean loss in nats per token over the windows that begin at starts: the same number every time.
+    Mean loss in nats per token over the windows that begin at starts; deterministic, shared by the ranks.
 
-    Every batch has the same shape (the last is filled up with targets that do not count), so a compiled model
-    is not compiled again. The ranks share the batches.
+    Every batch has the same shape (the last is padded with targets that are ignored), so torch.compile does
+    not recompile.
     """
     was_training = model.training
     model.eval()
@@ -290,368 +272,262 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
         y[len(chosen):] = -1
         with autocast:
             loss = model(x, y)
-        total += loss.item() * len(chosen)
+        total += loss.item() * len(chosen) # CPU-GPU synchronization
         count += len(chosen)
     model.train(was_training)
     total, count = sum_over_ranks([total, count], device)
     return total / count
 
 
-def note_signals():
-    """
-    A list that receives the name of a signal that asks to stop, for the loop; a second one ends the process.
-
-    SIGINT is Ctrl-C, SIGTERM what schedulers send, SIGHUP a terminal that was closed (ignored after nohup).
-    """
-    received = []
-
-    def note(number, frame):
-        received.append(signal.Signals(number).name)
-        signal.signal(number, signal.SIG_DFL)
-
-    for name in ('SIGINT', 'SIGTERM', 'SIGHUP'):
-        number = getattr(signal, name, None) # Windows has no SIGHUP
-        if number and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, note)
-    return received
-
-
-def resume_command():
-    """What to type to go on with this run."""
-    # the last value wins, so the rest may stay
-    old = [word for word in sys.argv[1:] if word != '--init_from=resume']
-    start = 'torchrun ' + f"--standalone --nproc_per_node={os.environ['WORLD_SIZE']}" \
-        if 'RANK' in os.environ else 'python'
-    return f'{start} {shlex.join([sys.argv[0], *old])} --init_from=resume'
+def validate(run, s):
+    """Evaluate, update the state of the run, and return the record for log.jsonl."""
+    split, machine, T = run.meta['splits']['val'], run.machine, run.config.block_size
+    starts = bins.val_windows(split['tokens'], T, s['eval_tokens'])
+    with run.explain_oom():
+        val_loss = evaluate(run.model, run.val_tokens, starts, T, s['batch_size'], machine.autocast(),
+                            machine.device, machine.rank, machine.world_size)
+    # None where the number of bytes is not known
+    bits_per_byte = val_loss / math.log(2) * split['tokens'] / split['bytes'] if split['bytes'] else None
+    return {'iter': run.state.iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
+            'bits_per_byte': bits_per_byte, 'best': run.state.record_eval(val_loss)}
 
 
 # ---- the run ----
 
 @dataclass
-class Progress:
-    """How far a run is; a checkpoint has these under the same names."""
-    iter_num: int = 0 # updates made
-    minutes: float = 0.0 # of training, over all resumes
-    best_val_loss: float = math.inf # the least so far, nats per token
-    evals_since_best: int = 0 # for patience
-    evaluated: int = 0 # iter_num at the last evaluation, which is not done twice
+class Run:
+    """What is trained, on what, and how far it is."""
+    config: GPTConfig
+    machine: Machine
+    meta: dict # of the dataset
+    train_tokens: np.ndarray # memory-mapped
+    val_tokens: np.ndarray
+    raw_model: GPT
+    model: torch.nn.Module # raw_model, perhaps compiled and in DistributedDataParallel
+    optimizers: list
+    scaler: torch.amp.GradScaler | None
+    state: RunState
+    clock: Clock
+    monitor: StepMonitor
+    explain_oom: partial # context that turns running out of memory into advice
+    saved_minutes: float # state.minutes when a checkpoint was due last
+    updating: bool = False # in the middle of an update
+
+    def is_sound(self):
+        """Whether all weights are finite, and the loss of a window of val, too."""
+        T, model = self.config.block_size, self.raw_model
+        windows = bins.val_windows(len(self.val_tokens), T)[:1]
+        x, y = load_batch(self.val_tokens, windows, T, self.machine.device)
+        model.eval()
+        with torch.no_grad(), self.machine.autocast():
+            loss = model(x, y)
+        model.train()
+        return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
 
 
-def find_weights(init_from, run_dir):
-    """The checkpoint to start from as a dict, and its path; ({}, '') for scratch."""
-    if init_from == 'scratch':
-        return {}, ''
-    if init_from in ('gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'):
-        return from_gpt2(init_from), init_from
-    if init_from == 'resume':
-        checkpoint, path = read_first([os.path.join(run_dir, name) for name in (LAST, PREVIOUS)])
-        check_resumable(checkpoint, path, Progress)
-        return checkpoint, path
-    if not os.path.exists(init_from):
-        raise SystemExit(f'init_from: expected scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl or '
-                         f'the path of a checkpoint, got {init_from!r}, which is none of these')
-    return read_checkpoint(init_from), init_from
+def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
+    """The Run from the settings s, with the weights of a checkpoint, and its state if it is resumed."""
+    kind = choose_optimizer(s['optimizer'], config.arch)
+    oom_hint = partial(explain_oom, config, s['batch_size'], s['gradient_accumulation_steps'], kind, machine)
+    torch.manual_seed(s['seed'])
+    with oom_hint():
+        raw_model = build(checkpoint, path, config.dropout, config.block_size) if checkpoint else \
+            GPT(config, s['mimetic_init'])
+        raw_model.to(machine.device)
+    optimizers = make_optimizers(raw_model, kind, s['learning_rate'], s['muon_learning_rate'],
+                                 s['weight_decay'], (s['beta1'], s['beta2']), machine.dtype)
+    scaler, state = machine.scaler(), RunState()
+    if resuming:
+        state = RunState(**{f.name: checkpoint[f.name] for f in fields(RunState)})
+        restore(optimizers, checkpoint['optimizers'], path)
+        if scaler and checkpoint.get('scaler'):
+            scaler.load_state_dict(checkpoint['scaler'])
+        print_resumed(path, state, checkpoint['settings'], s)
+    model = torch.compile(raw_model) if machine.compile else raw_model
+    if machine.world_size > 1:
+        model = DistributedDataParallel(model, device_ids=[machine.device] if machine.on_gpu else None)
+    train_tokens, val_tokens = (bins.open_bin(folder, split, meta) for split in ('train', 'val'))
+    return Run(config=config, machine=machine, meta=meta, train_tokens=train_tokens, val_tokens=val_tokens,
+               raw_model=raw_model, model=model, optimizers=optimizers, scaler=scaler, state=state,
+               clock=Clock(state.minutes), monitor=StepMonitor(state, s['max_bad_steps']),
+               explain_oom=oom_hint, saved_minutes=state.minutes)
 
 
-def make_model(checkpoint, path, shape, seed, copying):
-    """A GPT of this shape on the CPU, with the weights of the checkpoint if there is one."""
-    if checkpoint:
-        return build(checkpoint, path, shape.dropout, shape.block_size)
-    torch.manual_seed(seed)
-    return GPT(shape, copying)
-
-
-def default_out_dir(config_files, dataset):
-    """out-x for config/train_x.py; without a config file, for the dataset."""
-    if config_files:
-        return 'out-' + os.path.splitext(os.path.basename(config_files[-1]))[0].removeprefix('train_')
-    return 'out-' + os.path.basename(os.path.normpath(dataset))
-
-
-def start_folder(run_dir, resumed, overwrite):
+def train(run, plan, recorder, s, signals):
     """
-    Make the folder of a run, or put aside what must not be mistaken for a part of it.
+    Update the model until the plan is over or a signal arrives; returns the name of the signal, or ''.
 
-    resumed: the checkpoint that the run goes on from, '' for a new run
+    The loop begins once more than there are updates, so that the end needs no code of its own.
     """
-    last = os.path.join(run_dir, LAST)
-    try:
-        os.makedirs(run_dir, exist_ok=True)
-        if resumed and resumed != last and os.path.exists(last): # or the damaged would push out the good
-            os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt'))
-        elif overwrite and not resumed:
-            remove_run(run_dir)
-    except OSError as error:
-        raise SystemExit(f'out_dir: {run_dir} cannot be made or changed ({error.strerror}); '
-                         'choose another --out_dir') from None
+    state, machine, clock, monitor = run.state, run.machine, run.clock, run.monitor
+    run.model.train()
+    while True:
+        stopped_by, state.minutes = agree(run, signals)
+        if not stopped_by and plan.is_eval_due(state):
+            monitor.read() # CPU-GPU synchronization; so are evaluating, saving and sampling
+            with clock.paused():
+                recorder.evaluation(validate(run, s))
+        over = plan.is_over(state)
+        if over or stopped_by or plan.is_save_due(state, run.saved_minutes):
+            monitor.read()
+            run.saved_minutes = state.minutes
+            with clock.paused():
+                recorder.save()
+        if over or stopped_by:
+            return stopped_by
+        if is_due(plan.sample_interval, state.iter_num):
+            with clock.paused():
+                recorder.samples(1)
+
+        lr_scale = plan.lr_multiplier(state)
+        set_rates(run.optimizers, lr_scale, state.iter_num, s['muon_momentum'])
+        run.updating = True
+        with run.explain_oom():
+            stats = train_step(run.model, run.optimizers, load_micro_batches(run, state.iter_num, s),
+                               machine.autocast(), run.scaler, s['grad_clip'],
+                               dropout_seeds(run, state.iter_num, s), to_share(run, signals))
+        run.updating = False
+        state.iter_num += 1
+        clock.lap_updates += 1
+        monitor.push(state.iter_num, s['learning_rate'] * lr_scale, stats, scaled=bool(run.scaler))
+        monitor.read(lag=1 if machine.on_gpu else 0) # of the previous update: waits for no other
+        if is_due(plan.log_interval, state.iter_num) or (plan.log_interval and clock.laps == 0):
+            monitor.read() # CPU-GPU synchronization
+            recorder.progress(s['learning_rate'] * lr_scale)
 
 
-def print_differences(old, new):
-    """The settings that a resumed run has changed; its shape stays that of the checkpoint."""
-    for name, value in new.items():
-        if name in old and old[name] != value and name not in ('init_from', 'overwrite', 'eval_only', *SHAPE):
-            print(f'resume: {name} was {old[name]}, is now {value}')
-
-
-def show_samples(model, tokenizer, count, max_new_tokens, seed, device):
-    """Print texts that the model writes now, always with the same seed, so that only the model changes."""
-    try:
-        tokenizer.encode('')
-    except SystemExit as problem: # GPT-2's vocabulary is downloaded when text first comes, and that may fail
-        return print(f'no text to show: {problem}', flush=True)
-    model.eval()
-    for each in generate_texts(model, tokenizer, [''], count, max_new_tokens, Sampling(0.6), seed, device):
-        say('-' * 20 + f'\n{each.text.strip()}')
-    say('-' * 20)
-    model.train()
-
-
-def is_due(interval, iter_num):
-    """Whether something that happens every interval updates happens now; an interval of 0 never does."""
-    return interval > 0 and iter_num > 0 and iter_num % interval == 0
-
-
-def time_left(iter_num, first_iter, last_iter, seconds, minutes, max_minutes):
+class StopSignals:
     """
-    Seconds until the first limit is reached; a limit of 0 is none.
+    The names of the signals that have asked the run to stop; a second one of a kind ends the process.
 
-    seconds: what the updates since first_iter took
+    SIGINT is Ctrl-C, SIGTERM what schedulers send, SIGUSR1 and SIGUSR2 what Slurm can send before its limit,
+    SIGHUP a closed terminal (ignored under nohup).
     """
-    left = [(last_iter - iter_num) * seconds / (iter_num - first_iter)] if last_iter else []
-    return min(left + ([(max_minutes - minutes) * 60] if max_minutes else []))
+
+    def __init__(self):
+        self.received = []
+        for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
+            number = getattr(signal, name, None) # Windows lacks some
+            if number and signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self.handle)
+
+    def handle(self, number, frame):
+        self.received.append(signal.Signals(number).name)
+        signal.signal(number, signal.SIG_DFL)
 
 
-def length_of_run(settings, typed, updates_per_epoch):
+def to_share(run, signals):
+    """What the processes tell each other with the loss of an update: whether to stop, and rank 0's clock."""
+    return [float(bool(signals.received)), run.clock.minutes if run.machine.is_master else 0.0] \
+        if run.machine.world_size > 1 else []
+
+
+def agree(run, signals):
+    """(name of the signal that asks to stop or '', minutes of training), the same in all processes."""
+    if run.machine.world_size == 1:
+        return (signals.received + [''])[0], run.clock.minutes
+    stop, minutes = run.monitor.shared or (0.0, run.state.minutes)
+    return (signals.received + ['a signal'])[0] if stop else '', minutes
+
+
+# ---- before and after training ----
+
+def prepare_data(s, run_dir, init_path, resuming, world_size):
     """
-    (last_iter, most_minutes, decay_iters, warmup_iters) that the settings come to; 0: no such limit.
+    (folder, meta) of the dataset, prepared first if need be; for a dry run, in a temporary folder.
 
-    The rate falls over decay_iters updates, or by the clock where they are 0.
+    init_path: the checkpoint that the run starts from, whose tokenizer a text of its own then gets; '': none
     """
-    most_iters, most_epochs, most_minutes = limits(settings, typed)
-    last_iter = min((n for n in (most_iters, math.ceil(most_epochs * updates_per_epoch)) if n), default=0)
-    decay_iters, warmup = settings['lr_decay_iters'] or last_iter, settings['warmup_iters']
-    if decay_iters and warmup >= decay_iters:
-        print(f'warmup_iters shortened from {warmup} to {decay_iters // 10}: '
-              f'the run has {decay_iters} updates')
-        warmup = decay_iters // 10
-    return last_iter, most_minutes, decay_iters, warmup
+    text, max_samples = s['input'], s['max_samples']
+    folder, script = find_dataset(s['dataset'], run_dir, own_text=bool(text) or max_samples >= 0)
+    tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
+    # a resumed run keeps its bins, though the text that they are from may have changed or be gone
+    if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):
+        if s['dry_run']:
+            with tempfile.TemporaryDirectory() as scratch:
+                prepare(scratch, script, text, max_samples, tokenizer)
+                return folder, bins.load_meta(scratch)
+        if s['eval_only'] or world_size > 1: # which write nothing, or would wait for hours
+            raise SystemExit(f'{folder}: expected prepared data, got none; first run this command as one '
+                             'process, without --eval_only, or ' + bins.how_to_prepare(folder))
+        prepare(folder, script, text, max_samples, tokenizer)
+    return folder, bins.load_meta(folder, every_byte=s['check_data'])
+
+
+def print_plan(s, plan, config, folder, meta):
+    """Print what the run is: data, model, length."""
+    n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
+    say(f'data {short_path(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
+        f'1 epoch = {plan.iters_per_epoch:,.1f} updates of {plan.tokens_per_iter:,} tokens '
+        f"({s['batch_size']} sequences x {config.block_size} tokens x {s['gradient_accumulation_steps']} "
+        'micro-batches)')
+    with torch.device('meta'): # no memory
+        n_params = GPT(config).n_params()
+    say(f'model {config.arch}: {n_params:,} parameters | {config.n_layer} layers, n_embd {config.n_embd}, '
+        f'vocabulary of {config.vocab_size:,}')
+
+
+def print_dry_run(s, plan, config, machine):
+    """Print the memory and the length of a run that is not made."""
+    kind = choose_optimizer(s['optimizer'], config.arch)
+    needed = memory_needed(config, s['batch_size'], kind, machine.dtype, machine.on_gpu)
+    say(memory_line(needed, config, s['batch_size']))
+    say(f'run: {plan.max_iters:,} updates, {plan.max_iters * plan.tokens_per_iter:,} tokens, '
+        f'{plan.max_iters / plan.iters_per_epoch:,.2f} epochs' if plan.max_iters
+        else f'run: {plan.max_minutes} minutes')
+    say('nothing was trained or written')
+
+
+def print_resumed(path, state, before, s):
+    """Print from where a run resumes, and the settings that it changes; its shape stays the checkpoint's."""
+    say(f'resume: {path}, iter {state.iter_num}')
+    fixed = {f.name for f in fields(GPTConfig)} | {'init_from', 'overwrite', 'eval_only', 'dry_run', 'input',
+                                                   'max_samples'}
+    for name, value in s.items():
+        if name in before and before[name] != value and name not in fixed - {'dropout'}:
+            say(f'resume: {name} was {before[name]}, is now {value}')
+
+
+def resume_command():
+    """The command that continues this run."""
+    old = [word for word in sys.argv[1:] if not word.startswith('--init_from=')]
+    ranks = torchrun_ranks()
+    start = f'torchrun --standalone --nproc_per_node={ranks[2]}' if ranks else 'python'
+    return ' '.join([start, *map(quoted, [sys.argv[0], *old]), '--init_from=resume'])
 
 
 def main():
-    # settings that cannot be, and a run that must not be lost
-    run_dir, resuming = out_dir or default_out_dir(config.files, dataset), init_from == 'resume'
-    wrong = problems(config.settings, int(os.environ.get('WORLD_SIZE', 1)))
-    if holds_a_run(run_dir) and not (resuming or overwrite or eval_only or dry_run):
-        wrong.append(f'{run_dir} already holds a run; go on with it: --init_from=resume, or lose it: '
-                     '--overwrite, or choose another --out_dir')
-    if wrong:
-        raise SystemExit('train.py: ' + '; '.join(wrong))
-
-    # the machine
-    wanted_device, device_reason = choose_device(device)
-    rank, world_size, rank_device = start_processes(wanted_device, backend)
-    master_process, on_gpu = rank == 0, rank_device.startswith('cuda')
-    if not master_process:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8') # only one process talks
-    rank_dtype, dtype_reason = choose_dtype(dtype, rank_device)
-    compiling, compile_reason = choose_compile(compile, rank_device)
-    print(f'torch {torch.__version__} | device {wanted_device} ({device_reason}) | '
-          f'dtype {rank_dtype} ({dtype_reason}) | compile {"on" if compiling else "off"} ({compile_reason})'
-          + (f' | {world_size} processes' if world_size > 1 else ''))
-    autocast = autocast_for(rank_device, rank_dtype)
-    scaler = torch.amp.GradScaler('cuda') if rank_dtype == 'float16' else None
-
-    # the data
-    checkpoint, checkpoint_path = find_weights(init_from, run_dir)
-    folder, script = find_dataset(dataset, run_dir, own_text=bool(input) or max_samples >= 0)
-    missing = not os.path.exists(os.path.join(folder, 'train.bin')) or (input and not resuming)
-    if master_process and missing and not dry_run:
-        prepare(folder, script, input, max_samples)
-    if world_size > 1:
-        dist.barrier()
-    meta = bins.load_meta(folder, every_byte=check_data)
-    tokenizer = from_json(meta['tokenizer'])
-
-    # what is to be done
-    shape = choose_shape(checkpoint, checkpoint_path, config.settings, config.typed, meta)
-    T, sequences = shape.block_size, batch_size * gradient_accumulation_steps
-    with torch.device('meta'): # no memory
-        n_params = GPT(shape).n_params()
-    n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
-    updates_per_epoch = bins.windows_per_epoch(n_train, T) / sequences
-    print(f'data {os.path.relpath(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
-          f'1 epoch = {updates_per_epoch:,.1f} updates of {sequences * T:,} tokens '
-          f'({batch_size} sequences x {T} tokens x {gradient_accumulation_steps} micro-batches)')
-    print(f'model {shape.arch}: {n_params:,} parameters | {shape.n_layer} layers, {shape.n_embd} wide, '
-          f'vocabulary of {shape.vocab_size:,}')
-    last_iter, most_minutes, decay_iters, warmup = length_of_run(config.settings, config.typed,
-                                                                 updates_per_epoch)
-    kind = {'modern': 'muon', 'gpt2': 'adamw'}[shape.arch] if optimizer == 'auto' else optimizer
-    if dry_run:
-        print(memory_line(memory_needed(shape, batch_size, kind, rank_dtype), shape, batch_size))
-        print(f'run: {last_iter:,} updates, {last_iter * sequences * T:,} tokens, '
-              f'{last_iter / updates_per_epoch:,.2f} epochs' if last_iter else f'run: {most_minutes} minutes')
-        return print('nothing was trained or written')
-    done = Progress(**{f.name: checkpoint[f.name] for f in fields(Progress)}) if resuming else Progress()
-    ended = done.evaluated == done.iter_num # else it was stopped in its last evaluation, which comes now
-    if resuming and last_iter and done.iter_num >= last_iter and ended and not eval_only:
-        return print(f'{run_dir} is already at iter {done.iter_num} >= {last_iter}: nothing to do; '
-                     'raise --max_iters to go on')
-
-    # the model, the optimizers, and what a resumed run remembers
-    memory_told = partial(out_of_memory_told, shape, batch_size, gradient_accumulation_steps, kind,
-                          rank_dtype, rank_device)
-    with memory_told():
-        raw_model = make_model(checkpoint, checkpoint_path, shape, seed, copying).to(rank_device)
-    ns_dtype = torch.float32 if rank_dtype == 'float32' else torch.bfloat16
-    optimizers = make_optimizers(raw_model, kind, learning_rate, muon_learning_rate, weight_decay,
-                                 (beta1, beta2), ns_dtype)
+    s, run_dir = config.settings, out_dir or default_out_dir(config.files, dataset)
+    given, ranks = config.typed | config.filed, torchrun_ranks()
+    world_size = ranks[2] if ranks else 1
+    check_settings(s, run_dir, world_size)
+    checkpoint, path = load_initial_checkpoint(init_from, run_dir)
+    resuming = init_from in ('resume', 'auto') and bool(checkpoint)
     if resuming:
-        restore(optimizers, checkpoint['optimizers'], checkpoint_path)
-        if scaler and checkpoint.get('scaler'):
-            scaler.load_state_dict(checkpoint['scaler'])
-        print(f'resume: {checkpoint_path}, iter {done.iter_num}')
-        print_differences(checkpoint['settings'], config.settings)
-    checkpoint = None # its memory is needed
-    model = torch.compile(raw_model) if compiling else raw_model
-    if world_size > 1:
-        model = DistributedDataParallel(model, device_ids=[rank_device] if on_gpu else None)
+        s = resumed_settings(s, given, checkpoint, path)
+    folder, meta = prepare_data(s, run_dir, path, resuming, world_size)
+    if resuming and 'dataset' not in config.typed:
+        check_same_data(folder, meta, checkpoint, path)
+    machine = setup_machine(device, dtype, compile, backend)
 
-    def validate():
-        """What goes into the log about the weights as they are."""
-        with memory_told():
-            val_loss = evaluate(model, bins.open_bin(folder, 'val', meta),
-                                bins.val_windows(n_val, T, eval_tokens), T, batch_size, autocast, rank_device,
-                                rank, world_size)
-        n_bytes = meta['splits']['val']['bytes']
-        return {'iter': done.iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
-                # None where the number of bytes is not known
-                'bits_per_byte': val_loss / math.log(2) * n_val / n_bytes if n_bytes else None,
-                'best': val_loss < done.best_val_loss}
-
-    def state():
-        """What ckpt.pt holds of the run as it is; its copy, so that training can go on."""
-        x, y = load_batch(bins.open_bin(folder, 'val', meta), bins.val_windows(n_val, T)[:1], T, rank_device)
-        if not weights_are_sound(raw_model, x, y, autocast):
-            raise watch.diverged(f'weights or their loss are not finite after iter {done.iter_num}')
-        return writer.snapshot({
-            'model': raw_model.state_dict(), # of the uncompiled module, so names have no prefix
-            'model_config': asdict(shape), # what GPTConfig takes
-            'tokenizer': meta['tokenizer'], # all that is needed to rebuild it
-            'optimizers': [each.state_dict() for each in optimizers], # in the order of make_optimizers
-            'scaler': scaler.state_dict() if scaler else None, # of float16
-            **asdict(done),
-            'settings': config.settings}) # of this run
-
+    shape = choose_config(checkpoint, path, s, config.typed, meta)
+    plan = make_plan(s, config.typed, shape, meta)
+    print_plan(s, plan, shape, folder, meta)
+    if dry_run:
+        return print_dry_run(s, plan, shape, machine)
+    run = build_run(s, shape, machine, folder, meta, checkpoint, path, resuming)
+    checkpoint = None # frees its memory
     if eval_only:
-        return print(validation_line(validate(), last_iter, ['nothing']))
+        return say(validation_line(validate(run, s), plan.max_iters))
+    if resuming and plan.is_over(run.state) and not plan.is_eval_due(run.state):
+        return say(f'{run_dir} is already at iter {run.state.iter_num} of {plan.max_iters}: nothing to do; '
+                   'raise --max_iters to continue')
 
-    # training: the loop begins once more than there are updates, so that the end is no special case
-    log = None
-    if master_process:
-        start_folder(run_dir, checkpoint_path if resuming else '', overwrite)
-        wandb_run = start_wandb(wandb_project, wandb_run_name or run_dir, config.settings) \
-            if wandb_log else None
-        log = Log(os.path.join(run_dir, 'log.jsonl'), done.iter_num, done.evaluated, wandb_run)
-        writer = Writer(run_dir, keep, f'{checkpoint_path} of iter {done.iter_num}' if resuming else 'none')
-    watch = Watch(max_bad_steps, log, writer.last_good if master_process else str)
-    peak = world_size * (peak_tflops * 1e12 or peak_flops(rank_device, rank_dtype))
-    first_iter, timed_iters, signals, minutes_before = done.iter_num, 0, note_signals(), done.minutes
-    began = timer = time.perf_counter()
-    interrupted, owed, saved_minutes, last = 0, False, done.minutes, {'iter_num': -1}
-    tokens = bins.open_bin(folder, 'train', meta)
-    model.train()
-    while True:
-        # all processes decide alike: by the clock of the first, and by a signal to any
-        if world_size == 1 or done.iter_num % 10 == 0: # asking the others takes time
-            done.minutes = minutes_before + (time.perf_counter() - began) / 60
-            done.minutes, interrupted = sum_over_ranks([done.minutes if master_process else 0.0,
-                                                        len(signals)], rank_device)
-        finished = (last_iter and done.iter_num >= last_iter) \
-            or (most_minutes and done.minutes >= most_minutes) \
-            or (patience and done.evals_since_best >= patience)
-        evaluating = not interrupted and done.iter_num > done.evaluated \
-            and (finished or is_due(eval_interval, done.iter_num))
-        saving = done.iter_num > first_iter and (
-            owed or evaluating or is_due(save_interval, done.iter_num)
-            or (save_minutes and done.minutes >= saved_minutes + save_minutes))
-        # a GPU is asked about the update before the one it is at, so that it never waits for us
-        watch.settle(1 if on_gpu and not (saving or interrupted or finished) else 0)
-        owed = bool((saving or interrupted) and watch.bad_steps) # a skipped update is not the time for it
-        if (saving or interrupted) and not owed:
-            saved_minutes = done.minutes
-            if master_process:
-                last = state()
-                writer.put(last, LAST) # before the evaluation, which may fail
-        if evaluating:
-            record = validate()
-            done.evals_since_best = 0 if record['best'] else done.evals_since_best + 1
-            done.evaluated, done.best_val_loss = done.iter_num, min(done.best_val_loss, record['val_loss'])
-            finished = finished or (patience and done.evals_since_best >= patience)
-            sound = record['best'] or not watch.bad_steps # weights that may have diverged replace nothing
-            if master_process:
-                log.write(record)
-                if sound and last['iter_num'] < done.iter_num:
-                    last = state()
-                if record['best']:
-                    writer.put({**last, **asdict(done), 'optimizers': []}, BEST)
-                if sound and (finished or watch.bad_steps):
-                    writer.put({**last, **asdict(done)}, LAST) # once more, with what the evaluation found
-                saved = [os.path.join(run_dir, name) for name in [LAST] * sound + [BEST] * record['best']]
-                say(validation_line(record, last_iter, saved or ['nothing']))
-            if finished and not sound:
-                raise watch.diverged(f'loss or gradient was not finite at iter {done.iter_num}, the last')
-        if finished or interrupted:
-            break
-        if master_process and is_due(sample_interval, done.iter_num):
-            show_samples(raw_model, tokenizer, 1, sample_tokens, seed, rank_device)
-        if saving or evaluating:
-            timer, timed_iters = time.perf_counter(), 0 # the speed printed is that of training
-
-        # one update; which windows it sees depends on seed and iter_num alone
-        starts = bins.update_windows(n_train, T, sequences, seed, done.iter_num)
-        starts = starts.reshape(-1, batch_size)[rank::world_size]
-        progress = max(done.iter_num / decay_iters if decay_iters else 0.0,
-                       done.minutes / most_minutes if most_minutes else 0.0)
-        share = lr_share(done.iter_num, progress, warmup, decay_iters, decay_fraction, schedule,
-                         min_lr / learning_rate if decay_lr and learning_rate else 1.0)
-        set_rates(optimizers, share, done.iter_num, muon_momentum)
-        seeds = [dropout_seed(seed, done.iter_num, micro_step, rank) for micro_step in range(len(starts))] \
-            if dropout else None
-        with memory_told():
-            batches = [load_batch(tokens, micro_batch, T, rank_device) for micro_batch in starts]
-            loss, norm, good = train_step(model, optimizers, batches, autocast, scaler, grad_clip, seeds)
-        done.iter_num, timed_iters = done.iter_num + 1, timed_iters + 1
-        watch.note(done.iter_num, loss, norm, good, learning_rate * share)
-
-        if master_process and log_interval \
-                and (is_due(log_interval, done.iter_num) or done.iter_num == first_iter + 1) and good:
-            dt = (time.perf_counter() - timer) / timed_iters
-            record = {'iter': done.iter_num, 'loss': loss.item(), 'lr': learning_rate * share,
-                      'norm': norm.item(), 'dt': dt, 'tokens': done.iter_num * sequences * T,
-                      'epoch': done.iter_num / updates_per_epoch}
-            log.write(record)
-            left = time_left(done.iter_num, first_iter, last_iter, time.perf_counter() - began, done.minutes,
-                             most_minutes)
-            mfu = sequences * T / dt * raw_model.flops_per_token() / peak if peak else 0.0
-            say(progress_line(record, last_iter, sequences * T / dt, mfu, left))
-            timer, timed_iters = time.perf_counter(), 0
-
-    # what there is to look at
-    if master_process:
-        writer.finish()
-        if interrupted and watch.bad_steps:
-            raise watch.diverged(f'stopped after iter {done.iter_num}, whose loss or gradient was not finite')
-        draw_loss(os.path.join(run_dir, 'log.jsonl'), os.path.join(run_dir, 'loss.png'))
-        if interrupted:
-            say(f'stopped by {signals[0] if signals else "a signal"} after iter {done.iter_num}; '
-                f'saved {os.path.join(run_dir, LAST)}; to go on:\n    {resume_command()}')
-        else:
-            show_samples(raw_model, tokenizer, 3, sample_tokens, seed, rank_device)
-            say(f'done in {done.minutes:.1f} minutes: best val {done.best_val_loss:.4f} | '
-                f'loss curve {run_dir}/loss.png | for more:\n    python sample.py --out_dir={run_dir}')
+    with Recorder(run, plan, run_dir, s, meta, path if resuming else '') as recorder:
+        stopped_by = train(run, plan, recorder, s, StopSignals())
+        recorder.finish(stopped_by, resume_command())
 
 
 if __name__ == '__main__':
     main()
-    stop_processes()
+    leave_processes()

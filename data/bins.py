@@ -1,14 +1,14 @@
 """
 Token ids on disk, and batches of them.
 
-    meta = load_meta('data/shakespeare_char')                       # SystemExit unless all is as it should be
+    meta = load_meta('data/shakespeare_char')                       # SystemExit unless the dataset is valid
     tokens = open_bin('data/shakespeare_char', 'train', meta)       # a memory map, nothing is read yet
     starts = update_windows(len(tokens), block_size, n_sequences, seed, iter_num)
     x, y = get_batch(tokens, starts, block_size)
 
 A dataset is a folder with train.bin and val.bin, ids without a header, and meta.json about them. meta.json is
-written last, so where it is, the bins are whole; data/write.py writes all three. They may have come from
-anywhere: what is not as it should be ends the run in one line.
+written last, so where it exists the bins are complete; data/write.py writes all three. They may come from an
+untrusted source: whatever is not valid ends the run in one line.
 """
 import functools
 import hashlib
@@ -18,21 +18,22 @@ import os
 import pickle
 import pickletools
 import reprlib
+import shlex
+import zipfile
 from contextlib import contextmanager
 
 import numpy as np
-import torch
 
-from data.tokenizer import CharTokenizer, from_json
+from data.tokenizer import CharTokenizer, GPT2Tokenizer, from_json
 
 DATA = os.path.dirname(os.path.abspath(__file__))
 META_KEYS = {'source': str, 'vocab_size': int, 'dtype': str, 'splits': dict, 'tokenizer': dict}
 SPLIT_KEYS = {'tokens': int, 'bytes': int, 'documents': int, 'largest_id': int, 'sha256': str}
-NOTHING = {'tokens': 0, 'bytes': 0, 'documents': 0, 'largest_id': 0} # a record before there are any ids
-SCAN_BYTES = 1 << 24 # read at once where a whole file is gone through
-CHECKED_BYTES = 64 << 20 # bins up to this size are compared with their checksum each time they are loaded
-MAX_META_BYTES = 1 << 28 # of a meta.json; a vocabulary of a million tokens takes a tenth
-# what pickled dicts, lists, strings and numbers consist of; anything else may call code, or hash for ever
+EMPTY = {'tokens': 0, 'bytes': 0, 'documents': 0, 'largest_id': 0} # the record of no ids
+SCAN_BYTES = 1 << 24 # block size for reading a whole file
+CHECKED_BYTES = 64 << 20 # smaller bins are compared with their checksum each time they are loaded
+MAX_META_BYTES = 1 << 28 # of a meta.json; a vocabulary of a million tokens takes a tenth of it
+# opcodes of pickled dicts, lists, strings and numbers; any other may call code, or hash for ever
 PLAIN_OPCODES = {'PROTO', 'FRAME', 'STOP', 'MARK', 'EMPTY_DICT', 'SETITEM', 'SETITEMS', 'EMPTY_LIST',
                  'APPEND', 'APPENDS', 'SHORT_BINUNICODE', 'BINUNICODE', 'BININT', 'BININT1', 'BININT2',
                  'NONE', 'MEMOIZE', 'BINPUT', 'LONG_BINPUT', 'BINGET', 'LONG_BINGET'}
@@ -41,50 +42,50 @@ PLAIN_OPCODES = {'PROTO', 'FRAME', 'STOP', 'MARK', 'EMPTY_DICT', 'SETITEM', 'SET
 # windows and batches
 
 def windows_per_epoch(n_tokens, block_size):
-    """How many windows of block_size inputs an epoch has: one less than fit, for room to shift them."""
+    """Number of windows of block_size inputs in an epoch: one less than fit, for room to shift them."""
     if n_tokens < block_size + 1:
         raise SystemExit(f'block_size: expected at least block_size + 1 = {block_size + 1:,} tokens, got '
-                         f'{n_tokens:,}; lower it (--block_size={max(1, n_tokens - 1)}), or give more text')
+                         f'{n_tokens:,}; lower it (--block_size={max(1, n_tokens - 1)}) or give more text')
     return max(1, (n_tokens - 1) // block_size - 1)
 
 
 def update_windows(n_tokens, block_size, n_sequences, seed, iter_num):
     """
-    Where the windows of an update start: a pure function, so that resuming needs no state.
+    The start positions of the windows of an update: a pure function, so that resuming needs no state.
 
     returns int64 (n_sequences,); ranks and micro-steps take slices of it
-    Update iter_num (0 is the first) takes the next n_sequences places in an endless row of epochs. An epoch
-    has each of its windows once, in an order of its own; they lie side by side in the text, all shifted by a
-    random number of tokens, so that each epoch cuts the text at other places.
+    Update iter_num (0 is the first) takes the next n_sequences windows of an endless sequence of epochs. An
+    epoch has each of its windows once, in random order. The windows are adjacent in the text, and all are
+    shifted by one random number of tokens, so that each epoch cuts the text at other positions.
     """
     n = windows_per_epoch(n_tokens, block_size)
-    places = iter_num * n_sequences + np.arange(n_sequences)
+    indices = iter_num * n_sequences + np.arange(n_sequences) # in the sequence of all epochs
     starts = np.empty(n_sequences, dtype=np.int64)
-    for epoch in range(places[0] // n, places[-1] // n + 1):
+    for epoch in range(indices[0] // n, indices[-1] // n + 1):
         order, shift = epoch_order(n, n_tokens - 1 - n * block_size, seed, epoch)
-        chosen = places // n == epoch
-        # int64 before anything is multiplied: the small integers of an order would wrap
-        starts[chosen] = shift + order[places[chosen] % n].astype(np.int64) * block_size
+        chosen = indices // n == epoch
+        # int64 before the multiplication: the small integers of an order would overflow
+        starts[chosen] = shift + order[indices[chosen] % n].astype(np.int64) * block_size
     return starts
 
 
-@functools.lru_cache(maxsize=2) # an update may lie across two epochs
+@functools.lru_cache(maxsize=2) # an update may span two epochs
 def epoch_order(n, room, seed, epoch):
     """The order of an epoch's n windows, (n,) of the smallest unsigned type, and their shift, 0 to room."""
     rng = np.random.default_rng([seed, epoch])
     shift = int(rng.integers(room + 1))
-    order = np.arange(n, dtype=np.min_scalar_type(n)) # of 10 billion tokens in windows of 64, 600 MB
+    order = np.arange(n, dtype=np.min_scalar_type(n)) # 10 billion tokens in windows of 64: 600 MB
     rng.shuffle(order)
     return order, shift
 
 
 def val_windows(n_tokens, block_size, eval_tokens=0):
     """
-    Where the windows of an evaluation start, int64: side by side from the first token on.
+    The start positions of the windows of an evaluation, int64: adjacent, from the first token on.
 
-    eval_tokens: how much of the split to cover, at least; 0 covers all but a tail shorter than block_size
+    eval_tokens: tokens of the split to cover, at least; 0 covers all but a tail shorter than block_size
     """
-    windows_per_epoch(n_tokens, block_size) # ends the run when not even one fits
+    windows_per_epoch(n_tokens, block_size) # raises SystemExit when not even one fits
     n = (n_tokens - 1) // block_size
     if eval_tokens:
         n = min(n, -(-eval_tokens // block_size))
@@ -99,11 +100,13 @@ def get_batch(tokens, starts, block_size):
     starts: int64 (B,), at most N - block_size - 1
     returns x, y: int64 (B, block_size); y[b, t] is the token after x[b, t]
     """
+    import torch # not at the top: prepare.py scripts import this module and need no torch
+
     windows = np.asarray(tokens)[starts[:, None] + np.arange(block_size + 1)] # (B, block_size + 1)
-    # copied by numpy: torch would wake all its threads for so little, which is slow where they are busy
+    # copied by numpy: torch would wake all its threads for a small copy, which is slow on a busy machine
     x, y = windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64)
     if isinstance(getattr(tokens, 'base', None), mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
-        # what is read of a map counts as memory of this process, 2 MB for each place with large pages
+        # pages read through a memory map count as memory of this process, 2 MB each with large pages
         tokens.base.madvise(mmap.MADV_DONTNEED)
     return torch.from_numpy(x), torch.from_numpy(y)
 
@@ -112,11 +115,11 @@ def get_batch(tokens, starts, block_size):
 
 def load_meta(folder, every_byte=False):
     """
-    What meta.json says about the bins in a folder; SystemExit in one line when they are not so.
+    The contents of meta.json, compared with the bins in the folder; any difference raises SystemExit.
 
-    every_byte: compare bins above CHECKED_BYTES with their checksum, too (about a second for each GB)
-    returns a dict with META_KEYS, whose 'splits' has SPLIT_KEYS for 'train' and 'val' ('bytes' are those of
-    the text, 0 if not known); made from meta.pkl where nanoGPT prepared the folder
+    every_byte: compare bins above CHECKED_BYTES with their checksum, too (about a second per GB)
+    returns a dict with META_KEYS, whose 'splits' has SPLIT_KEYS for 'train' and 'val' ('bytes' of the text, 0
+    if not known); derived from meta.pkl where nanoGPT prepared the folder
     """
     path, todo = os.path.join(folder, 'meta.json'), how_to_prepare(folder)
     if not os.path.exists(path):
@@ -136,6 +139,22 @@ def load_meta(folder, every_byte=False):
     for split in 'train', 'val':
         check_bin(folder, split, meta, every_byte)
     return meta
+
+
+def data_checksum(meta):
+    """Hex sha256 of the tokenizer and the tokens that a meta describes: equal for equal data."""
+    parts = [meta['tokenizer'], [meta['splits'][split]['sha256'] for split in ('train', 'val')]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def made_from(folder):
+    """How the bins in a folder were made, as `preparing` in write.py records it; {} if not known."""
+    try:
+        with open(os.path.join(folder, 'meta.json'), encoding='utf-8') as file:
+            record = json.load(file).get('made_from')
+    except (OSError, ValueError, RecursionError, AttributeError): # load_meta reports what is not valid
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def open_bin(folder, split, meta):
@@ -159,28 +178,29 @@ def prepared_datasets():
 
 
 def how_to_prepare(folder):
-    """The command that makes the bins in a folder, for the end of an error."""
-    name = os.path.basename(os.path.abspath(folder))
-    home = os.path.join(DATA, name)
-    out = '' if os.path.abspath(folder) == home else f' --out={folder}'
+    """The command that makes the bins in a folder, for the end of an error message."""
+    name, out = os.path.basename(os.path.abspath(folder)), f'--out={shlex.quote(str(folder))}'
+    home, own = os.path.join(DATA, name), os.path.join(folder, 'prepare.py')
+    if os.path.isfile(own) and os.path.abspath(folder) != home:
+        return f'run: python {shlex.quote(own)}'
     if os.path.isfile(os.path.join(home, 'prepare.py')):
-        return f'run: python data/{name}/prepare.py{out}'
+        return f'run: python data/{name}/prepare.py' + f' {out}' * (os.path.abspath(folder) != home)
     known = ', '.join(prepared_datasets()) or 'none'
-    return f'run: python data/text/prepare.py --input=FILE --out={folder} (datasets prepared so far: {known})'
+    return f'run: python data/text/prepare.py --input=FILE {out} (datasets prepared so far: {known})'
 
 
 @contextmanager
 def reading(path):
-    """Ends the run in one line where a file cannot be opened or read."""
+    """Raises SystemExit with one line where a file cannot be opened or read."""
     try:
         yield
     except OSError as error:
-        raise SystemExit(f'{path}: expected a file that can be read, got {error.strerror or error}; look at '
-                         'what lies there and at its permissions') from None
+        raise SystemExit(f'{path}: expected a readable file, got {error.strerror or error}; check the '
+                         'path and its permissions') from None
 
 
 def read_small(path, todo):
-    """The bytes of a file that describes others; todo: the end of an error, what to do then."""
+    """The bytes of a file that describes others; todo: the end of the error message, what to do then."""
     with reading(path), open(path, 'rb') as file:
         size = os.path.getsize(path)
         if size > MAX_META_BYTES:
@@ -196,31 +216,32 @@ def read_json(path, todo):
 
 
 def check_keys(where, found, keys, todo):
-    """Ends the run unless found, which was JSON, is a dict that has these keys with values of these types."""
+    """Raises SystemExit unless found, read from JSON, is a dict with these keys and values of these types."""
     for key, kind in keys.items():
         value = found.get(key) if isinstance(found, dict) else found
-        # type(), because True is no number of tokens; below 2 ** 62, so that int64 holds the sum of two
+        # type(), because True is an int, too; below 2 ** 62, so that int64 holds the sum of two
         if type(value) is not kind or kind is int and not 0 <= value < 1 << 62:
             raise SystemExit(f'{where}: expected {key} of type {kind.__name__}, got {reprlib.repr(value)}; '
                              f'{todo}')
 
 
 def check_bin(folder, split, meta, every_byte=False):
-    """Ends the run when a bin is not what its meta says; every_byte: as in load_meta."""
+    """Raises SystemExit when a bin differs from its meta; every_byte: as in load_meta."""
     path, record, todo = os.path.join(folder, f'{split}.bin'), meta['splits'][split], how_to_prepare(folder)
     if not os.path.isfile(path):
         raise SystemExit(f'{path}: expected {record["tokens"]:,} tokens, got no file; {todo}')
     size, expected = os.path.getsize(path), record['tokens'] * little_endian(meta['dtype']).itemsize
     if size != expected or size == 0:
         raise SystemExit(f'{path}: expected {record["tokens"]:,} tokens in {expected:,} bytes, got {size:,} '
-                         f'bytes, so it is truncated or of another preparation; {todo}')
+                         f'bytes, so it is truncated or from a different prepare.py run; {todo}')
     check_largest_id(path, record['largest_id'], meta['vocab_size'])
     if every_byte or size <= CHECKED_BYTES:
         found = scan_bin(path, meta['dtype'])
         check_largest_id(path, found['largest_id'], meta['vocab_size'])
         if found['sha256'] != record['sha256']:
             raise SystemExit(f'{path}: expected sha256 {record["sha256"][:16]!r}, got '
-                             f'{found["sha256"][:16]!r}, so it is damaged or of another preparation; {todo}')
+                             f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py run; '
+                             f'{todo}')
 
 
 def check_largest_id(path, largest_id, vocab_size):
@@ -231,11 +252,11 @@ def check_largest_id(path, largest_id, vocab_size):
 
 def scan_bin(path, dtype, byte_lengths=None, eot=None):
     """
-    The SPLIT_KEYS of a bin, found by going through it once in bounded memory.
+    The SPLIT_KEYS of a bin, found by reading it once in bounded memory.
 
     byte_lengths: int64 (n_vocab,), bytes of text that each id stands for; without it 'bytes' is 0
     """
-    sha, record = hashlib.sha256(), dict(NOTHING)
+    sha, record = hashlib.sha256(), dict(EMPTY)
     with reading(path), open(path, 'rb') as file:
         while block := file.read(SCAN_BYTES):
             sha.update(block)
@@ -244,13 +265,46 @@ def scan_bin(path, dtype, byte_lengths=None, eot=None):
 
 
 def count(record, ids, byte_lengths, eot):
-    """Adds more ids to a record that began as NOTHING; what is None is not counted."""
+    """Add more ids to a record that began as EMPTY; byte_lengths, eot: None leaves bytes, documents at 0."""
     record['tokens'] += len(ids)
     record['largest_id'] = max(record['largest_id'], int(ids.max()))
     if eot is not None:
         record['documents'] += int((ids == eot).sum())
     if byte_lengths is not None and record['largest_id'] < len(byte_lengths):
         record['bytes'] += int(byte_lengths[ids].sum())
+
+
+# tokenizers of files
+
+def load_tokenizer(path):
+    """
+    The tokenizer of a meta.json, of nanoGPT's meta.pkl, of a checkpoint, or of a folder with one of these;
+    GPT-2's for 'gpt2'. Raises SystemExit for anything else.
+    """
+    if path == 'gpt2':
+        return GPT2Tokenizer()
+    todo = 'give char, bpe, gpt2, or the path of a meta.json, meta.pkl or checkpoint'
+    inside = [os.path.join(path, name) for name in ('meta.json', 'meta.pkl', 'best.pt', 'ckpt.pt')]
+    path = next(filter(os.path.isfile, [path, *inside]), path)
+    if not os.path.isfile(path):
+        raise SystemExit(f'--tokenizer: expected char, bpe, gpt2 or a file, got {path!r}; {todo}')
+    if path.endswith('.pkl'):
+        return CharTokenizer(chars_of_nanogpt(path))
+    found = read_json(path, todo) if path.endswith('.json') else read_checkpoint(path, todo)
+    if not isinstance(found, dict) or 'tokenizer' not in found:
+        raise SystemExit(f'{path}: expected a tokenizer in it, found none; {todo} (nanoGPT keeps characters '
+                         'in the meta.pkl beside its bins)')
+    return from_json(found['tokenizer'])
+
+
+def read_checkpoint(path, todo):
+    """What a checkpoint file holds; its tensors stay on disk where its format allows it."""
+    import torch
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error: # what is not a checkpoint can raise nearly anything
+        raise SystemExit(f'{path}: expected a checkpoint, got {type(error).__name__} on reading it; '
+                         f'{todo}') from None
 
 
 # bins that nanoGPT made
@@ -286,13 +340,13 @@ def chars_of_nanogpt(path):
 
 
 def plain_pickle(data):
-    """The dicts, lists, strings and numbers in a pickle; ValueError for any that holds something else."""
+    """The dicts, lists, strings and numbers in a pickle; ValueError when it holds anything else."""
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name not in PLAIN_OPCODES:
             raise ValueError(f'{opcode.name}, which plain values do not need')
-        if opcode.name == 'LONG_BINPUT' and argument > len(data): # the unpickler makes room for so many
+        if opcode.name == 'LONG_BINPUT' and argument > len(data): # the unpickler allocates that many
             raise ValueError(f'a memo of {argument:,} values')
-    return pickle.loads(data) # which now can neither import nor call anything
+    return pickle.loads(data) # which cannot import or call anything now
 
 
 def describe_bins(folder, tokenizer, byte_lengths):

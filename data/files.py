@@ -6,6 +6,7 @@ Atomic writes and folder locks, for every file that this project writes.
 """
 import json
 import os
+import tempfile
 from contextlib import contextmanager, suppress
 
 import filelock
@@ -59,6 +60,22 @@ def write_errors(path, advice='free some space or choose another path'):
             raise
         raise SystemExit(f'{path}: could not be written ({disk.strerror or disk}); its old contents are '
                          f'unchanged; {advice}') from None
+
+
+def make_folder(path, advice='choose another path'):
+    """Make a folder, and find out before any work whether files can be written there; raises SystemExit."""
+    with write_errors(path, advice):
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+
+
+def short_path(path):
+    """A path as seen from the working directory; as it is where Windows has the two on different drives."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return path
 
 
 def is_stream(path):

@@ -15,10 +15,14 @@ import heapq
 import os
 import reprlib
 import tempfile
+import zlib
 from collections import Counter, defaultdict
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise, takewhile
 
 import numpy as np
+from tqdm import tqdm
+
+from data.network import why_unreachable
 
 SEPARATOR = '<|endoftext|>' # between documents, in files and as eot's name
 # Where bpe cuts text before it merges bytes: a word with the space or apostrophe in front of it, up to three
@@ -26,7 +30,8 @@ SEPARATOR = '<|endoftext|>' # between documents, in files and as eot's name
 # is no look-ahead, so no text is slow.
 PATTERN = r"[ '’]?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
 SAMPLE = 20_000_000 # characters that a vocabulary is learned from
-MAX_WORD = 64 # bytes; longer words are cut for learning, as a megabyte without a space would slow each merge
+MAX_WORD, MAX_DISTINCT = 64, 4 << 20 # bytes of a word and of all different words, see count_words
+CHARS_PER_TOKEN, MIN_DEFAULT_VOCAB, MAX_DEFAULT_VOCAB = 150, 300, 4096 # see default_vocab_size
 MAX_TOKENS, MAX_TOKEN_BYTES = 1_000_000, 1024 # what from_json takes: more than anybody trains here
 GPT2_URLS = ['https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/' + name
              for name in ('vocab.bpe', 'encoder.json')]
@@ -50,9 +55,15 @@ class CharTokenizer:
         try:
             return [self.ids[char] for char in text]
         except KeyError:
-            unknown = ''.join(sorted(set(text) - set(self.chars)))[:50]
-            raise SystemExit(f'encode: expected only the {self.n_vocab} characters of the training text, got '
-                             f'{unknown!r} too; known are {self.chars!r}') from None
+            return self.check(text) # which raises SystemExit
+
+    def check(self, text):
+        """Raises SystemExit with a line that names the characters of a text that the vocabulary lacks."""
+        if unknown := sorted(set(text) - set(self.chars)):
+            known = f'{self.chars[:200]!r}{" and more" if self.n_vocab > 200 else ""}'
+            raise SystemExit(f'text: expected only the {self.n_vocab} characters of the vocabulary, got '
+                             f'{"".join(unknown[:50])!r} too ({len(unknown):,} unknown characters); replace '
+                             f'them; known are {known}')
 
     def encode_batch(self, texts):
         return [self.encode(text) for text in texts]
@@ -128,13 +139,11 @@ class GPT2Tokenizer:
 def load_gpt2():
     """GPT-2's tiktoken.Encoding, from tiktoken's cache or its download; SystemExit when there is neither."""
     import tiktoken
-
-    from data import download
     default = os.environ.get('DATA_GYM_CACHE_DIR', os.path.join(tempfile.gettempdir(), 'data-gym-cache'))
     folder = os.environ.get('TIKTOKEN_CACHE_DIR', default)
     names = [hashlib.sha1(url.encode()).hexdigest() for url in GPT2_URLS] # as in tiktoken's cache
     cached = all(os.path.isfile(os.path.join(folder, name)) for name in names)
-    why = '' if cached else download.why_unreachable(GPT2_URLS[0]) # tiktoken itself waits without a time-out
+    why = '' if cached else why_unreachable(GPT2_URLS[0]) # tiktoken itself waits without a time-out
     if not why:
         try:
             return tiktoken.get_encoding('gpt2')
@@ -192,103 +201,131 @@ def single_bytes():
 
 # learning a vocabulary
 
-def learn_bpe(texts, n_vocab):
-    """(tokenizer, texts): a BPETokenizer learned from the first SAMPLE characters, and all texts again."""
-    check_vocab_size(n_vocab) # before texts are downloaded for it
-    texts, first, room = iter(texts), [], SAMPLE
-    while room > 0 and (text := next(texts, None)) is not None:
-        first.append(text)
-        room -= len(text)
-    return train_bpe(first, n_vocab), chain(first, texts)
-
-
-def train_bpe(texts, n_vocab=4096, n_chars=SAMPLE):
+def learn_bpe(texts, vocab_size=0):
     """
-    A BPETokenizer learned from texts: over and over, the pair of tokens most frequent in words becomes one.
+    (tokenizer, texts): a BPETokenizer learned from the first SAMPLE characters, and all texts again.
+
+    vocab_size: as in train_bpe; 0: suited to the amount of text, see default_vocab_size
+    """
+    check_vocab_size(vocab_size or MAX_DEFAULT_VOCAB) # before texts are downloaded for it
+    texts, sample, room = iter(texts), [], SAMPLE
+    while room > 0 and (text := next(texts, None)) is not None:
+        sample.append(text)
+        room -= len(text)
+    return train_bpe(sample, vocab_size or default_vocab_size(SAMPLE - room)), chain(sample, texts)
+
+
+def default_vocab_size(n_chars):
+    """
+    The vocabulary size for a text of n_chars characters where none is given: 4,096 from CHARS_PER_TOKEN *
+    4,096 characters on, fewer for a smaller text, so that every token occurs often enough to be learned.
+    """
+    return max(MIN_DEFAULT_VOCAB, min(MAX_DEFAULT_VOCAB, n_chars // CHARS_PER_TOKEN))
+
+
+def train_bpe(texts, vocab_size=4096, n_chars=SAMPLE):
+    """
+    A BPETokenizer learned from texts: the most frequent pair of adjacent tokens is merged, again and again.
 
     texts: iterable of str; only the first n_chars characters are read, which bounds time and memory
-    n_vocab: 256 bytes, the merges and eot; it comes out smaller when no pair is left that occurs twice
-    The same for any order of the texts: of equally frequent pairs, the one whose bytes sort first is merged.
+    vocab_size: 256 bytes, the merges and eot; it comes out smaller when no pair is left that occurs twice
+    The result does not depend on the order of the texts: of equally frequent pairs, the one whose bytes sort
+    first is merged. A token is whole characters or the beginning of one, never a cut through several.
     """
-    check_vocab_size(n_vocab)
+    check_vocab_size(vocab_size)
     tokens, pairs = single_bytes(), Pairs(count_words(texts, n_chars))
 
-    def entry(pair): # in the heap, the smallest comes first
-        return -pairs.counts[pair], tokens[pair[0]], tokens[pair[1]], pair
+    def entry(pair): # of the heap, whose smallest entry comes first
+        return -pairs.counts[pair], tokens[ord(pair[0])], tokens[ord(pair[1])], pair
 
     heap = [entry(pair) for pair in pairs.counts]
     heapq.heapify(heap)
-    while heap and len(tokens) < n_vocab - 1:
-        negative, left, right, pair = heapq.heappop(heap)
-        if negative != -pairs.counts[pair]: # counts only fall, so an entry is put right when it comes up
-            heapq.heappush(heap, entry(pair))
-        elif negative > -2:
-            break
-        else:
-            tokens.append(left + right)
-            for neighbours in pairs.merge(pair, len(tokens) - 1):
-                heapq.heappush(heap, entry(neighbours))
+    with tqdm(desc='learning the vocabulary', unit=' tokens', total=vocab_size, initial=257, delay=2,
+              disable=None) as bar: # shown on a terminal after 2 seconds
+        while heap and len(tokens) < vocab_size - 1:
+            negative, left, right, pair = heapq.heappop(heap)
+            if negative != -pairs.counts[pair]: # counts only fall, so an outdated entry is renewed here
+                heapq.heappush(heap, entry(pair))
+            elif negative > -2:
+                break
+            else:
+                tokens.append(left + right)
+                for created in pairs.merge(pair):
+                    heapq.heappush(heap, entry(created))
+                bar.update()
     assert len(set(tokens)) == len(tokens), f'{len(tokens)} tokens, {len(set(tokens))} different'
     return BPETokenizer(tokens)
 
 
-def check_vocab_size(n_vocab):
-    if not 257 <= n_vocab <= MAX_TOKENS:
+def check_vocab_size(vocab_size):
+    if not 257 <= vocab_size <= MAX_TOKENS:
         raise SystemExit(f'vocab_size: expected 257 (all bytes and the end of a document) to {MAX_TOKENS:,}, '
-                         f'got {n_vocab:,}; give --vocab_size=4096 or so')
+                         f'got {vocab_size:,}; give --vocab_size=4096, or 0 for a size that suits the text')
+
+
+def continuation_bytes(byte):
+    """How many continuation bytes UTF-8 wants after a byte, 0 to 3; -1 for a continuation byte itself."""
+    return 0 if byte < 0x80 else -1 if byte < 0xc0 else 1 if byte < 0xe0 else 2 if byte < 0xf0 else 3
 
 
 class Pairs:
     """
-    Words as lists of token ids, and how often each pair of neighbours occurs in them.
+    How often each pair of adjacent tokens that may be merged occurs in words.
 
     frequency: {bytes of a word: how often it occurs}
+    A word is kept as a string with one character, chr(id), for each of its tokens, and a pair is a string of
+    two: so str.split, which is written in C, finds the occurrences of a pair from left to right.
     """
 
     def __init__(self, frequency):
-        self.words = [list(word) for word in frequency]
+        self.words = [word.decode('latin-1') for word in frequency] # chr(byte) for each byte
         self.frequency = list(frequency.values())
-        self.counts = Counter()
+        self.missing = {chr(byte): continuation_bytes(byte) for byte in range(256)} # what its character lacks
+        self.counts = defaultdict(int)
         self.where = defaultdict(set) # pair -> indices of the words that have it, or once had
-        for i, ids in enumerate(self.words):
-            self.count(ids, self.frequency[i])
-            for pair in pairwise(ids):
-                self.where[pair].add(i)
+        for i, word in enumerate(self.words):
+            for left, right in pairwise(word):
+                self.add(left, right, i)
 
-    def count(self, ids, n):
-        for pair in pairwise(ids):
-            self.counts[pair] += n
+    def add(self, left, right, i):
+        """Count a pair in word i if it is whole characters, or part of one and a continuation byte."""
+        lacks, also_lacks = self.missing[left], self.missing[right]
+        if lacks == also_lacks == 0 or lacks > 0 > also_lacks:
+            self.counts[left + right] += self.frequency[i]
+            self.where[left + right].add(i)
 
-    def merge(self, pair, new):
-        """Replaces a pair by the id new wherever it occurs; returns the pairs that come into being."""
-        fresh = set()
+    def subtract(self, left, right, i):
+        if left + right in self.counts:
+            self.counts[left + right] -= self.frequency[i]
+
+    def merge(self, pair):
+        """Replace a pair by a new token wherever it occurs; returns the pairs that have come into being."""
+        left, right, new = *pair, chr(len(self.missing))
+        self.missing[new] = max(0, self.missing[left] - 1)
         for i in self.where.pop(pair):
-            ids = merged(self.words[i], pair, new)
-            self.count(self.words[i], -self.frequency[i])
-            self.count(ids, self.frequency[i])
-            self.words[i] = ids
-            for neighbours in pairwise(ids):
-                if new in neighbours:
-                    self.where[neighbours].add(i)
-                    fresh.add(neighbours)
-        return fresh
-
-
-def merged(ids, pair, new):
-    """ids with each occurrence of pair, from the left, replaced by new."""
-    out, i = [], 0
-    while i < len(ids):
-        if ids[i] == pair[0] and i + 1 < len(ids) and ids[i + 1] == pair[1]:
-            out.append(new)
-            i += 2
-        else:
-            out.append(ids[i])
-            i += 1
-    return out
+            parts = self.words[i].split(pair)
+            self.words[i] = new.join(parts)
+            self.counts[pair] -= self.frequency[i] * (len(parts) - 1)
+            for k, (before, after) in enumerate(pairwise(parts)): # on both sides of an occurrence of the pair
+                if before:
+                    self.subtract(before[-1], left, i)
+                    self.add(before[-1], new, i)
+                elif k > 0: # two occurrences side by side
+                    self.subtract(right, left, i)
+                    self.add(new, new, i)
+                if after:
+                    self.subtract(right, after[0], i)
+                    self.add(new, after[0], i)
+        return list(takewhile(lambda created: new in created, reversed(self.counts))) # a dict keeps its order
 
 
 def count_words(texts, n_chars):
-    """{bytes of a word: how often it occurs} in the first n_chars characters, cut as PATTERN says."""
+    """
+    {bytes of a word: how often it occurs} in the first n_chars characters, split by PATTERN.
+
+    A word of more than MAX_WORD bytes is cut between two characters: each merge goes through all words that
+    have the pair. For the same reason words beyond MAX_DISTINCT bytes together are left out, rare ones first.
+    """
     import regex
 
     find, counts = regex.compile(PATTERN).findall, Counter()
@@ -299,7 +336,23 @@ def count_words(texts, n_chars):
             break
     frequency = Counter()
     for word, n in counts.items():
-        word = word.encode('utf-8', errors='replace')
-        for start in range(0, len(word), MAX_WORD):
-            frequency[word[start:start + MAX_WORD]] += n
-    return frequency
+        for piece in pieces_of(word.encode('utf-8', errors='replace')):
+            frequency[piece] += n
+    if sum(map(len, frequency)) <= MAX_DISTINCT:
+        return frequency
+    # of equally rare words the checksum chooses: a sample that neither order nor alphabet biases
+    ordered = sorted(frequency, key=lambda word: (-frequency[word], zlib.crc32(word), word))
+    sizes = accumulate(map(len, ordered))
+    return {word: frequency[word] for word, size in zip(ordered, sizes, strict=True) if size <= MAX_DISTINCT}
+
+
+def pieces_of(word):
+    """UTF-8 bytes in pieces of at most MAX_WORD, none of which begins inside a character."""
+    start = 0
+    while len(word) - start > MAX_WORD:
+        end = start + MAX_WORD
+        while word[end] & 0xc0 == 0x80: # a continuation byte
+            end -= 1
+        yield word[start:end]
+        start = end
+    yield word[start:]

@@ -1,16 +1,18 @@
 """
-Text to a dataset: what the prepares call.
+Text to a dataset on disk, for the prepare.py scripts.
 
-    write_dataset('data/mine', {'train': texts, 'val': texts}, tokenizer, source='my texts')
+    with preparing(folder, config, __file__) as made_from:
+        write_dataset(folder, {'train': texts, 'val': texts}, tokenizer, 'my texts', made_from)
 
-writes train.bin, val.bin and meta.json, which data/bins.py reads. Each has its name only once it is whole,
-and meta.json comes last: whatever a kill leaves is an old dataset, a new one, or a folder that is refused.
+writes train.bin, val.bin and meta.json, which data/bins.py reads. Each appears under its name only when it is
+complete, and meta.json comes last: whatever a crash leaves is the old dataset, the new one, or a folder that
+load_meta refuses.
 """
 import hashlib
-import json
 import os
 import re
 import reprlib
+import sys
 from contextlib import contextmanager
 from itertools import chain
 
@@ -18,50 +20,97 @@ import numpy as np
 from tqdm import tqdm
 
 from data import bins
-from data.files import sync_folder
+from data.documents import file_state
+from data.files import lock_folder, make_folder, remove, sync_folder, write_errors, write_json
 from data.tokenizer import GPT2Tokenizer
 
+ADVICE = 'free some space or choose another folder (--out of prepare.py, --out_dir of train.py)'
 PROGRESS = 'progress.json' # how far a resumable preparation is
-START_ANEW = f'remove {PROGRESS} and run it again, from the start'
+START_OVER = f'remove {PROGRESS} and run the same command again, which starts over'
 BEFORE_SPACE = re.compile(r'(?<=\S)[ \n]')
 
 
-def write_dataset(out, splits, tokenizer, source, separate=True, totals=None, job='', note_every=10_000):
+@contextmanager
+def preparing(folder, config, script):
     """
-    Writes <split>.bin for each split, then meta.json, and returns what that holds; memory stays bounded.
+    Hold the lock of a folder, which is made if need be, while a prepare.py script works; yields the record of
+    how the dataset is made, for write_dataset.
 
-    out: folder; the bins in it stay as they are until there are new ones to replace all of them
+    While another process holds it, this one waits; if that one had the same settings, nothing is left to do,
+    and SystemExit ends the script with status 0. A folder that cannot be written, and Ctrl-C, are one line.
+    """
+    if sys.stderr is None: # closed (2>&-), or pythonw: progress bars need something to write to
+        sys.stderr = open(os.devnull, 'w', encoding='utf-8')
+    made_from, lock = record_of(config, script), None
+    try:
+        make_folder(folder, ADVICE)
+        lock = lock_folder(folder)
+        if lock is None:
+            print(f'{folder}: waiting for another process that is preparing this dataset', flush=True)
+            lock = lock_folder(folder, wait=-1)
+            if bins.made_from(folder) == made_from:
+                print(f'{folder}: the other process has prepared it with the same settings')
+                raise SystemExit(0)
+        yield made_from
+    except KeyboardInterrupt:
+        raise SystemExit(f'{folder}: stopped before the dataset was complete; run the same command '
+                         'again') from None
+    finally:
+        if lock:
+            lock.release()
+
+
+def record_of(config, script):
+    """What meta.json records of a preparation: the script, the flags given, the state of their files."""
+    flags = {name: config.settings[name] for name in sorted(config.typed - {'out'})}
+    flags |= {name: os.path.abspath(flags[name]) for name in ('input', 'tokenizer')
+              if os.path.exists(flags.get(name, ''))}
+    if config.files:
+        flags['config'] = [os.path.abspath(path) for path in config.files]
+    return {'script': os.path.basename(os.path.dirname(os.path.abspath(script))), 'flags': flags,
+            'files': [file_state(flags[name]) for name in ('input', 'tokenizer') if name in flags]}
+
+
+def write_dataset(out, splits, tokenizer, source, made_from=None, separate=True, totals=None, job='',
+                  save_every=10_000):
+    """
+    Write <split>.bin for each split, then meta.json, and return what that holds; in bounded memory.
+
+    out: folder; the bins in it stay as they are until all new ones are complete
     splits: {'train': texts, 'val': texts}, iterables of documents, each read once, one after the other
-    source: where the text is from, for people
+    source: where the text comes from, for people; made_from: the record of `preparing`
     separate: end every document with the tokenizer's eot, if it has one
     totals: {'train': number of documents}, for the progress bar only
-    job: a name for exactly this preparation, which makes it resumable; leave out what documents_done says
-    note_every: how many documents a kill may cost a resumable preparation
+    job: a string that identifies this preparation, which makes it resumable; the texts then begin after
+        those that documents_done counts
+    save_every: how many documents of a resumable preparation a crash may lose
     """
-    make_folder(out)
+    make_folder(out, ADVICE)
     records = read_progress(out, job)
     if list(records) != list(splits)[:len(records)]: # a split is begun when the one before it is done
         raise SystemExit(f'{os.path.join(out, PROGRESS)}: expected splits in the order {list(splits)}, got '
-                         f'{reprlib.repr(list(records))}; {START_ANEW}')
+                         f'{reprlib.repr(list(records))}; {START_OVER}')
+
+    def save_progress(split, record):
+        records[split] = record
+        if job:
+            write_json(os.path.join(out, PROGRESS), {'job': job, 'splits': records}, ADVICE)
+
     for split, texts in splits.items():
         writer = BinWriter(os.path.join(out, f'{split}.bin.tmp'), tokenizer, separate, records.get(split))
-        noted = writer.record['documents']
-        bar = tqdm(desc=f'{split}.bin', unit=' documents', total=(totals or {}).get(split), initial=noted,
-                   disable=None) # None: none where stderr is not a terminal
+        saved = writer.record['documents']
+        bar = tqdm(desc=f'writing {split}.bin', unit=' documents', total=(totals or {}).get(split),
+                   initial=saved, disable=None) # None: no bar where stderr is not a terminal
         for batch in batches(texts):
             writer.write(batch)
-            documents = writer.record['documents']
+            documents, between_documents = writer.record['documents'], batch[-1][1]
             bar.update(documents - bar.n)
-            is_between = batch[-1][1] # two documents, so that none is written twice or by half
-            if job and is_between and documents >= noted + note_every:
-                records[split] = writer.flush()
-                write_json(os.path.join(out, PROGRESS), {'job': job, 'splits': records})
-                noted = documents
+            if job and between_documents and documents >= saved + save_every:
+                save_progress(split, writer.flush())
+                saved = documents
         bar.close()
-        records[split] = writer.close()
-        if job:
-            write_json(os.path.join(out, PROGRESS), {'job': job, 'splits': records})
-    return publish(out, records, tokenizer, source)
+        save_progress(split, writer.close())
+    return publish(out, records, tokenizer, source, made_from)
 
 
 class BinWriter:
@@ -69,48 +118,48 @@ class BinWriter:
     A split on its way to disk, with the record of it that meta.json will have.
 
     path: of the .tmp file
-    record: what flush() returned before a kill, to go on from there; what the file has beyond that is dropped
+    record: what flush() returned before a crash, to resume from; bytes of the file beyond that are dropped
     """
 
     def __init__(self, path, tokenizer, separate=True, record=None):
         self.path, self.tokenizer = path, tokenizer
         self.eot = tokenizer.eot if separate else None
-        self.record = record or bins.NOTHING
+        self.record = record or bins.EMPTY
         self.sha = hashlib.sha256()
-        with writing(path):
+        with write_errors(path, ADVICE):
             self.file = open(path, 'r+b' if record else 'wb')
         if record:
-            self.go_on(record)
+            self.resume(record)
 
-    def go_on(self, record):
-        """Keeps what the record counts, if the file has exactly that, and drops what comes after it."""
+    def resume(self, record):
+        """Keep the part of the file that the record counts, if it is unchanged; raises SystemExit if not."""
         dtype, byte_lengths = bins.bin_dtype(self.tokenizer.n_vocab), self.tokenizer.byte_lengths()
-        n_bytes, found = record['tokens'] * dtype.itemsize, dict(bins.NOTHING)
-        left = n_bytes if os.path.getsize(self.path) >= n_bytes else 0 # a shorter file is not worth reading
+        n_bytes, found = record['tokens'] * dtype.itemsize, dict(bins.EMPTY)
+        left = n_bytes if os.path.getsize(self.path) >= n_bytes else 0 # a shorter file need not be read
         with bins.reading(self.path):
             while block := self.file.read(min(bins.SCAN_BYTES, left)):
                 left -= len(block)
                 self.sha.update(block)
                 bins.count(found, np.frombuffer(block, dtype=dtype), byte_lengths, self.eot)
         if self.eot is None:
-            found['documents'] = record['documents'] # nothing in the file tells
+            found['documents'] = record['documents'] # the file does not show where documents end
         if {**found, 'sha256': self.sha.hexdigest()} != record:
-            raise SystemExit(f'{self.path}: expected what {PROGRESS} beside it noted, got something else; '
-                             f'{START_ANEW}')
-        with writing(self.path):
+            raise SystemExit(f'{self.path}: expected what {PROGRESS} beside it records, got something else; '
+                             f'{START_OVER}')
+        with write_errors(self.path, ADVICE):
             self.file.truncate(n_bytes)
 
     def write(self, batch):
-        """Appends a list of (part of a document, whether the document ends there)."""
+        """Append a list of (part of a document, whether the document ends there)."""
         ids_of_parts = self.tokenizer.encode_batch([text for text, _ in batch])
         for ids, (_, ends) in zip(ids_of_parts, batch, strict=True):
             if ends and self.eot is not None:
                 ids.append(self.eot)
         ids = np.fromiter(chain.from_iterable(ids_of_parts), dtype=np.int64)
         block = packed(ids, self.tokenizer.n_vocab, self.path).tobytes()
-        with writing(self.path):
+        with write_errors(self.path, ADVICE):
             self.file.write(block)
-            self.file.flush() # a full disk says so here
+            self.file.flush() # a full disk is reported here
         self.sha.update(block)
         self.record = {'tokens': self.record['tokens'] + len(ids),
                        'bytes': self.record['bytes'] + sum(len(text.encode()) for text, _ in batch),
@@ -119,7 +168,7 @@ class BinWriter:
 
     def flush(self):
         """The record so far, once all it counts is safe on disk."""
-        with writing(self.path):
+        with write_errors(self.path, ADVICE):
             os.fsync(self.file.fileno())
         return {**self.record, 'sha256': self.sha.hexdigest()}
 
@@ -129,26 +178,16 @@ class BinWriter:
         return record
 
 
-@contextmanager
-def writing(path):
-    """Ends the run in one line where a file cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise SystemExit(f'{path}: cannot be written ({error.strerror or error}); make room or give another '
-                         '--out=FOLDER') from None
-
-
 def packed(ids, n_vocab, where):
-    """ids (int64) as they are stored; SystemExit for any outside the vocabulary, which might wrap."""
+    """ids (int64) as they are stored; SystemExit for any outside the vocabulary, which might overflow."""
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_vocab:
         raise SystemExit(f'{where}: expected ids from 0 to {n_vocab - 1:,}, as the vocabulary has, got '
-                         f'{ids.min():,} to {ids.max():,}; the tokenizer does not go with this vocab_size')
+                         f'{ids.min():,} to {ids.max():,}; the tokenizer does not match this vocab_size')
     return ids.astype(bins.bin_dtype(n_vocab))
 
 
 def batches(texts, size=1 << 22):
-    """Documents as lists of (part of one, whether it ends there), of about `size` characters each."""
+    """Documents as lists of (part of a document, whether it ends there), of about `size` characters each."""
     batch, room = [], size
     for part in chain.from_iterable(map(parts, texts)):
         batch.append(part)
@@ -164,7 +203,7 @@ def parts(text, size=1 << 20):
     """
     A text as (part, whether it is the last), each a little over `size` characters.
 
-    It is cut where white space begins, since no token of any tokenizer here reaches across that; so the parts
+    It is cut where white space begins, since no token of any tokenizer here spans that position; so the parts
     have the ids of the whole.
     """
     start = 0
@@ -174,23 +213,25 @@ def parts(text, size=1 << 20):
     yield text[start:], True
 
 
-def publish(out, records, tokenizer, source):
-    """Moves finished .tmp files to their names and writes meta.json about them; returns what that holds."""
+def publish(out, records, tokenizer, source, made_from=None):
+    """Rename finished .tmp files and write meta.json about them; returns what that holds."""
     for split, record in records.items():
         if record['tokens'] < 2: # an input and its target
             raise SystemExit(f'{split}.bin: expected 2 tokens at least, got {record["tokens"]}; give more '
-                             'text, or another share of it to train and val')
-    path = os.path.join(out, 'meta.json')
-    n_vocab = tokenizer.n_vocab
+                             'text, or divide it otherwise into train and val')
+    path, n_vocab = os.path.join(out, 'meta.json'), tokenizer.n_vocab
     meta = {'source': source, 'vocab_size': n_vocab, 'dtype': bins.bin_dtype(n_vocab).name, 'splits': records,
-            'tokenizer': tokenizer.to_json()}
-    remove(path) # a kill before the new one is there leaves a folder that is refused, not half a new one
+            'tokenizer': tokenizer.to_json()} | ({'made_from': made_from} if made_from else {})
+    with write_errors(path, ADVICE): # so that a crash does not leave it beside new bins
+        if os.path.lexists(path):
+            os.remove(path)
+        sync_folder(out)
     for split in records:
         bin_path = os.path.join(out, f'{split}.bin')
-        with writing(bin_path):
+        with write_errors(bin_path, ADVICE):
             os.replace(f'{bin_path}.tmp', bin_path)
     sync_folder(out)
-    write_json(path, meta)
+    write_json(path, meta, ADVICE)
     remove(os.path.join(out, PROGRESS))
     print_splits(out, meta)
     return meta
@@ -198,64 +239,42 @@ def publish(out, records, tokenizer, source):
 
 def print_splits(folder, meta):
     for split, record in meta['splits'].items():
-        several = 's' if record['documents'] > 1 else ''
-        print(f'{os.path.join(folder, split)}.bin: {record["tokens"]:,} tokens, {sized(record["bytes"])} of '
-              f'text in {record["documents"]:,} document{several}')
+        plural = 's' if record['documents'] > 1 else ''
+        size = format_bytes(record['bytes'])
+        print(f'{os.path.join(folder, split)}.bin: {record["tokens"]:,} tokens, {size} of text in '
+              f'{record["documents"]:,} document{plural}')
     print(f'vocabulary: {meta["vocab_size"]:,} tokens ({meta["tokenizer"]["kind"]})')
 
 
-def sized(n_bytes):
+def format_bytes(n_bytes):
     """A number of bytes with its unit."""
     unit = min(int(np.log10(max(n_bytes, 1))) // 3, 3)
     return f'{n_bytes / 1000 ** unit:,.{int(unit > 0)}f} {("bytes", "kB", "MB", "GB")[unit]}'
 
 
 def documents_done(out, job):
-    """{split: documents} that a killed write_dataset of the same job has on disk."""
+    """{split: documents} that an interrupted write_dataset of the same job has on disk."""
     return {split: record['documents'] for split, record in read_progress(out, job).items()}
 
 
 def read_progress(out, job):
-    """{split: record} that a killed write_dataset of the same job noted, or {}."""
+    """{split: record} that an interrupted write_dataset of the same job has saved, or {}."""
     path = os.path.join(out, PROGRESS)
     if not job or not os.path.exists(path):
         return {}
-    noted = bins.read_json(path, START_ANEW)
-    bins.check_keys(path, noted, {'job': str, 'splits': dict}, START_ANEW)
-    if noted['job'] != job:
+    progress = bins.read_json(path, START_OVER)
+    bins.check_keys(path, progress, {'job': str, 'splits': dict}, START_OVER)
+    if progress['job'] != job:
         return {}
-    for split, record in noted['splits'].items():
-        bins.check_keys(f'{path}: {reprlib.repr(split)}', record, bins.SPLIT_KEYS, START_ANEW)
-    return noted['splits']
-
-
-def write_json(path, value):
-    """Writes a JSON file that is complete or not there."""
-    with writing(path):
-        with open(path + '.tmp', 'w', encoding='utf-8') as file:
-            json.dump(value, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path + '.tmp', path)
-        sync_folder(os.path.dirname(path))
-
-
-def remove(path):
-    if os.path.exists(path):
-        with writing(path):
-            os.remove(path)
-            sync_folder(os.path.dirname(path))
-
-
-def make_folder(path):
-    with writing(path):
-        os.makedirs(path, exist_ok=True)
+    for split, record in progress['splits'].items():
+        bins.check_keys(f'{path}: {reprlib.repr(split)}', record, bins.SPLIT_KEYS, START_OVER)
+    return progress['splits']
 
 
 # bins that nanoGPT made
 
 def adopt_bins(folder, kind):
-    """Writes meta.json beside bins that nanoGPT made: 'gpt2' tokens, or 'char' with its meta.pkl."""
+    """Write meta.json beside bins that nanoGPT made: 'gpt2' tokens, or 'char' with its meta.pkl."""
     path = os.path.join(folder, 'meta.json')
     if os.path.exists(path):
         raise SystemExit(f'{folder}: expected bins without meta.json, found one; train on them as they are')
@@ -267,13 +286,14 @@ def adopt_bins(folder, kind):
         meta = bins.meta_of_nanogpt(folder)
     else:
         meta = bins.describe_bins(folder, GPT2Tokenizer(), gpt2_byte_lengths())
-    write_json(path, meta)
+    write_json(path, meta, ADVICE)
     print_splits(folder, meta)
 
 
 def gpt2_byte_lengths():
+    """Bytes of text of each GPT-2 token; None, with a line that says why, without its vocabulary."""
     try:
         return GPT2Tokenizer().byte_lengths()
-    except SystemExit as problem: # offline; one can train on bins without knowing what they say
+    except SystemExit as problem: # offline; training on bins does not need the text of the tokens
         print(f'{problem}. Without it, loss per byte is not known for these bins.')
         return None

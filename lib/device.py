@@ -1,56 +1,106 @@
 """
-Which machine this is: the device, the dtype that is fast on it, whether compiling pays, the other processes,
-its clock and memory.
+The machine: device, dtype, torch.compile, the processes that torchrun started, and memory.
 
-    python train.py config/train_tinystories.py --eval_only    # prints what was chosen here, and why
+    python train.py config/train_tinystories.py --eval_only    # prints what was chosen, and why
 """
 import gc
 import os
 import re
 import sys
-import time
-from contextlib import nullcontext
-from statistics import median
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lib.optim import parameter_groups
+from model import GPT, MAX_LOGITS
+
+DTYPES = 'float32', 'bfloat16', 'float16'
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a process trains on."""
+    device: str # 'cpu', 'cuda', 'cuda:1' or 'mps'
+    dtype: str # name of the dtype of matrix products; weights are float32
+    compile: bool # whether to use torch.compile
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_master(self):
+        return self.rank == 0
+
+    @property
+    def on_gpu(self):
+        return self.device.startswith('cuda')
+
+    def autocast(self):
+        """The context in which matrix products are computed in dtype."""
+        return autocast_for(self.device, self.dtype)
+
+    def scaler(self):
+        """The gradient scaler that float16 needs, or None."""
+        return torch.amp.GradScaler('cuda') if self.dtype == 'float16' else None
+
+
+def setup_machine(device, dtype, compile, backend):
+    """
+    The Machine for these settings, which may be 'auto'; joins the other processes under torchrun.
+
+    Rank 0 prints what was chosen, and why; the output of other ranks is discarded from here on.
+    """
+    device, device_reason = choose_device(device)
+    rank, world_size, rank_device = join_processes(device, backend)
+    if rank != 0:
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')
+    dtype, dtype_reason = choose_dtype(dtype, rank_device)
+    use_compile, compile_reason = choose_compile(compile, rank_device)
+    print(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
+          f'compile {"on" if use_compile else "off"} ({compile_reason})'
+          + (f' | {world_size} processes' if world_size > 1 else ''), flush=True)
+    return Machine(rank_device, dtype, use_compile, rank, world_size)
 
 
 def choose_device(wanted):
-    """(device, why) for auto, cpu, cuda, cuda:N or mps; SystemExit when it is not there."""
+    """(device, reason) for auto, cpu, cuda, cuda:N, N or mps; SystemExit if it is not available."""
     if wanted == 'auto':
         if torch.cuda.is_available():
             return 'cuda', torch.cuda.get_device_name()
         if torch.backends.mps.is_available():
             return 'mps', 'Apple GPU'
         return 'cpu', f'no GPU found, {torch.get_num_threads()} threads'
+    wanted = f'cuda:{wanted}' if wanted.isdigit() else wanted
     kind, _, index = wanted.partition(':')
     if kind not in ('cpu', 'cuda', 'mps') or (index and not index.isdigit()):
         raise SystemExit(f'device: expected auto, cpu, cuda, cuda:N or mps, got {wanted!r}')
     if kind == 'cuda' and int(index or 0) >= torch.cuda.device_count():
-        raise SystemExit(f'device: {wanted} was asked for, but torch {torch.__version__} sees '
+        raise SystemExit(f'device: expected one that is available, got {wanted}, but torch finds '
                          f'{torch.cuda.device_count()} CUDA devices; use --device=auto')
     if kind == 'mps' and not torch.backends.mps.is_available():
-        raise SystemExit('device: mps was asked for, but this torch sees no Apple GPU; use --device=auto')
-    return wanted, 'as asked'
+        raise SystemExit('device: expected one that is available, got mps, but torch finds no Apple GPU; '
+                         'use --device=auto')
+    return wanted, 'requested'
 
 
 def choose_dtype(wanted, device):
-    """(name of the dtype that matrices are multiplied in, why). Weights are always float32."""
+    """(name of the dtype of matrix products, reason)."""
     kind = device.partition(':')[0]
-    if wanted not in ('auto', 'float32', 'bfloat16', 'float16'):
+    if wanted not in ('auto', *DTYPES):
         raise SystemExit(f'dtype: expected auto, float32, bfloat16 or float16, got {wanted!r}')
     if wanted == 'float16' and kind != 'cuda':
         raise SystemExit(f'dtype: float16 trains on cuda only, the device is {device}; use --dtype=auto')
     if wanted != 'auto':
-        return wanted, 'as asked'
+        return wanted, 'requested'
     if kind == 'cuda':
         capability = torch.cuda.get_device_capability(device)
-        if capability >= (8, 0): # older ones claim bfloat16, but emulate it
-            return 'bfloat16', 'the GPU has it'
+        if capability >= (8, 0): # older GPUs claim bfloat16, but emulate it
+            return 'bfloat16', 'supported by the GPU'
         return ('float16', 'no bfloat16 on this GPU') if capability >= (7, 0) else ('float32', 'an old GPU')
     if kind == 'cpu':
-        # a CPU without such instructions runs bfloat16 up to ten times slower than float32
+        # without such instructions, bfloat16 is up to ten times slower than float32
         can = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
         found = [name for name in ('avx512_bf16', 'amx_bf16') if can.get(name)]
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
@@ -58,35 +108,35 @@ def choose_dtype(wanted, device):
 
 
 def choose_compile(wanted, device):
-    """(whether to use torch.compile, why). SystemExit when it was asked for and does not work here."""
+    """(whether to use torch.compile, reason). SystemExit when it is requested and does not work here."""
     if wanted not in ('auto', 'true', 'false'):
         raise SystemExit(f'compile: expected auto, true or false, got {wanted!r}')
     if wanted == 'false':
-        return False, 'as asked'
+        return False, 'requested'
     if wanted == 'auto' and not device.startswith('cuda'):
-        return False, 'seldom pays here; try --compile'
+        return False, 'rarely faster on this device; try --compile'
     if wanted == 'auto' and torch.cuda.get_device_capability(device) < (7, 0):
         return False, 'the GPU is too old for it'
-    try: # a function of one line shows whether there is a compiler that works
+    try: # a one-line function shows whether there is a working compiler
         torch.compile(lambda x: x * 2 + 1)(torch.ones(64, device=device))
-    except Exception as error: # inductor and the compilers it calls raise many types
-        reason = f'{type(error).__name__}: {str(error).splitlines()[0][:120]}'
+    except Exception as error: # inductor and the compilers that it calls raise many types
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:140]
         if wanted == 'true':
-            raise SystemExit(f'compile: asked for, but torch.compile does not work here ({reason}); '
+            raise SystemExit(f'compile: torch.compile was requested and does not work here ({reason}); '
                              'install a C++ compiler or use --compile=False') from None
         return False, f'torch.compile does not work here ({reason})'
-    return True, 'as asked' if wanted == 'true' else 'pays on this GPU'
+    return True, 'requested' if wanted == 'true' else 'faster on this GPU'
 
 
 def autocast_for(device, dtype):
-    """The context in which matrices are multiplied in dtype; it does nothing for float32."""
+    """The context in which matrix products are computed in dtype; no autocast for float32."""
     if dtype == 'float32':
         return nullcontext()
     return torch.autocast(device.partition(':')[0], getattr(torch, dtype))
 
 
 def peak_flops(device, dtype):
-    """Dense FLOP/s of a device at a dtype by its vendor's data sheet, or 0.0 when it is not in this table."""
+    """Dense peak FLOP/s of a device at a dtype by its vendor's data sheet; 0.0 if it is not in this table."""
     if not device.startswith('cuda') or dtype == 'float32':
         return 0.0
     name = torch.cuda.get_device_name(device)
@@ -96,37 +146,54 @@ def peak_flops(device, dtype):
     return next((1e12 * value for key, value in tera.items() if re.search(rf'\b{key}\b', name)), 0.0)
 
 
-def start_processes(wanted_device, wanted_backend):
-    """(rank, world_size, device of this rank); joins the others when torchrun started us."""
-    if 'RANK' not in os.environ:
-        return 0, 1, wanted_device
-    rank, local_rank, world_size = (int(os.environ[name]) for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'))
-    kind = wanted_device.partition(':')[0]
+# ---- processes ----
+
+def torchrun_ranks(environ=os.environ):
+    """(rank, local_rank, world_size) as torchrun sets them; None unless all of its variables are set."""
+    names = 'RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'
+    if not all(environ.get(name) for name in names):
+        return None # a scheduler sets some of them for other purposes
+    values = [environ[name] for name in names[:3]]
+    if not all(value.isdigit() for value in values) or int(values[0]) >= int(values[2]):
+        raise SystemExit('torchrun: expected whole numbers with RANK < WORLD_SIZE in the environment, got '
+                         f'RANK={values[0]} LOCAL_RANK={values[1]} WORLD_SIZE={values[2]}; start the '
+                         'processes with torchrun, or unset these variables')
+    return tuple(map(int, values))
+
+
+def join_processes(device, backend):
+    """(rank, world_size, device of this rank); joins the other processes if torchrun started this one."""
+    kind = device.partition(':')[0]
+    if backend not in ('auto', 'nccl', 'gloo'):
+        raise SystemExit(f'backend: expected auto, nccl or gloo, got {backend!r}')
+    if not torchrun_ranks():
+        return 0, 1, device
+    rank, local_rank, world_size = torchrun_ranks()
+    if kind == 'mps':
+        raise SystemExit('torchrun: mps has no torch.distributed backend; use --device=cpu or one process')
     if kind == 'cuda':
-        if local_rank >= torch.cuda.device_count():
-            raise SystemExit(f'torchrun: process {local_rank} has no GPU, there are '
+        local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', world_size))
+        if local_world_size > torch.cuda.device_count():
+            raise SystemExit(f'torchrun: expected a GPU for each of {local_world_size} processes, got '
                              f'{torch.cuda.device_count()}; lower --nproc_per_node or use --device=cpu')
-        wanted_device = f'cuda:{local_rank}'
-        torch.cuda.set_device(wanted_device)
-    if wanted_backend not in ('auto', 'nccl', 'gloo'):
-        raise SystemExit(f'backend: expected auto, nccl or gloo, got {wanted_backend!r}')
-    # torch for Windows comes without libuv
+        device = f'cuda:{local_rank}'
+        torch.cuda.set_device(device)
+    # PyTorch for Windows is built without libuv
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')
-    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if wanted_backend == 'auto'
-                            else wanted_backend)
-    return rank, world_size, wanted_device
+    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if backend == 'auto' else backend)
+    return rank, world_size, device
 
 
-def stop_processes():
-    """Leave the other processes; called when all that used them has returned."""
+def leave_processes():
+    """Leave the process group, if there is one; called after everything that used it has returned."""
     if dist.is_initialized():
-        # a group's threads end with the last reference to it; any that outlive Python end this with an error
+        # the group's threads end with the last reference to it; if one outlives Python, it aborts
         gc.collect()
         dist.destroy_process_group()
 
 
 def sum_over_ranks(numbers, device):
-    """Element-wise sum of a list of floats over all processes, in float64."""
+    """Element-wise sum of a list of floats over all processes, in float64. A CPU-GPU synchronization."""
     if not dist.is_initialized():
         return numbers
     total = torch.tensor(numbers, dtype=torch.float64, device=device)
@@ -134,39 +201,85 @@ def sum_over_ranks(numbers, device):
     return total.tolist()
 
 
-# ---- clocks and memory ----
+# ---- memory ----
 
-def wait_for(device):
-    """Return when the device has done all that it was given, so that a clock read now is right."""
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-    elif device == 'mps':
-        torch.mps.synchronize()
+def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
+    """
+    Estimated bytes of training by purpose ('weights', 'gradients', ...), and their 'total'.
+
+    Without what Python and torch take themselves, and without torch.compile, which saves some. optimizer:
+    'muon' or 'adamw'; dtype: the name of the dtype of matrix products
+    """
+    with torch.device('meta'):
+        model = GPT(config)
+    weights = 4 * model.n_params()
+    by_muon = 4 * sum(p.numel() for p in parameter_groups(model)['matrix'].values())
+    state = 2 * weights - (by_muon if optimizer == 'muon' else 0)
+    one, two = (saved_activations(config, n, dtype) for n in (1, 2)) # linear in the batch size
+    activations = one + (batch_size - 1) * (two - one)
+    # the logits in float32, their softmax, and the gradients of both
+    logits = 16 * min(batch_size * config.block_size * config.vocab_size, max(MAX_LOGITS, config.vocab_size))
+    needed = {'weights': weights, 'gradients': weights, 'optimizer state': state,
+              # the backward pass allocates about one layer's activations again
+              'activations': round(activations * (1 + 1 / config.n_layer)) + logits}
+    if not on_gpu: # written to the disk while training goes on
+        needed['checkpoint being written'] = weights + state
+    return needed | {'total': sum(needed.values())}
 
 
-def timed(device, action, *arguments):
-    """(what action(*arguments) returns, the seconds that it takes, all its work on the device included)."""
-    wait_for(device)
-    began = time.perf_counter()
-    result = action(*arguments)
-    wait_for(device)
-    return result, time.perf_counter() - began
+def saved_activations(config, batch_size, dtype):
+    """Bytes that a forward pass up to the logits saves for the backward pass, on tensors without contents."""
+    saved = {}
+
+    def save(tensor):
+        saved[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
+        return tensor
+
+    low = getattr(torch, 'bfloat16' if dtype == 'float16' else dtype) # of the same size
+    with FakeTensorMode():
+        model = GPT(config)
+        weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        idx = torch.zeros(batch_size, config.block_size, dtype=torch.int64)
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+            with torch.autocast('cpu', low, enabled=dtype != 'float32'):
+                model.hidden_states(idx)
+        return sum(storage.nbytes() for key, storage in saved.items() if key not in weights)
 
 
-def median_seconds(device, count, action, *arguments):
-    """The median of count times, after one that does not count."""
-    return median([timed(device, action, *arguments)[1] for _ in range(count + 1)][1:])
+def memory_line(needed, config, batch_size):
+    """One line about memory_needed."""
+    parts = ', '.join(f'{name} {format_bytes(n)}' for name, n in needed.items() if name != 'total')
+    return (f'memory about {format_bytes(needed["total"])}: {parts} for {batch_size} sequences x '
+            f'{config.block_size} tokens in a forward pass')
 
 
-def peak_memory(device):
-    """The most bytes in use so far: of GPU memory, or of this process; 0 where the system does not say."""
-    if device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated(device)
-    if sys.platform == 'linux': # where getrusage would count what the process that started us has used
-        with open('/proc/self/status', encoding='utf-8') as f:
-            return 1024 * next((int(line.split()[1]) for line in f if line.startswith('VmHWM:')), 0)
+def format_bytes(n):
+    return f'{n / 1e9:,.2f} GB' if n >= 1e8 else f'{n / 1e6:.1f} MB'
+
+
+@contextmanager
+def explain_oom(config, batch_size, accumulation, optimizer, machine):
+    """Within it, running out of memory ends the run in one line, with settings that need less."""
     try:
-        import resource
-    except ImportError: # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # on a CPU torch raises a plain RuntimeError
+        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate" in str(error)):
+            raise
+        needed = memory_needed(config, batch_size, optimizer, machine.dtype, machine.on_gpu)
+        has = f', which has {format_bytes(torch.cuda.get_device_properties(machine.device).total_memory)}' \
+            if machine.on_gpu else ''
+        where = f'rank {machine.rank}' if machine.world_size > 1 else 'train.py' # others may have enough
+        raise SystemExit(f'{where}: out of memory on {machine.device}{has}; '
+                         f'{memory_line(needed, config, batch_size)}; '
+                         f'{suggest_less_memory(config, batch_size, accumulation)}') from None
+
+
+def suggest_less_memory(config, batch_size, accumulation):
+    """Settings that need less memory, if possible with the same tokens per update."""
+    divisor = next((n for n in range(2, batch_size + 1) if batch_size % n == 0), 0)
+    if divisor:
+        return (f'for the same tokens per update: --batch_size={batch_size // divisor} '
+                f'--gradient_accumulation_steps={accumulation * divisor}')
+    return (f'batch_size is 1 already: halve the context, --block_size={max(1, config.block_size // 2)} '
+            f'--gradient_accumulation_steps={2 * accumulation}, or train a smaller model')

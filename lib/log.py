@@ -1,40 +1,174 @@
 """
-What a run leaves to look at: log.jsonl with its numbers, wandb when asked, and the loss curve as a picture.
+What a run reports: console lines, log.jsonl, wandb, the loss curve, and the checks of each update.
 
     python -c "from lib import log; log.draw_loss('out-tinystories/log.jsonl', 'loss.png')"
 """
 import json
+import math
 import os
-from contextlib import suppress
+import sys
+from contextlib import contextmanager
 from datetime import timedelta
+from time import perf_counter
 
+import torch
+
+from data.files import atomic_write, write_errors
+
+
+def say(text):
+    """Print a line. A closed pipe, terminal or full disk behind stdout must not end hours of training."""
+    try:
+        print(text, flush=True)
+    except (OSError, ValueError): # ValueError: stdout is closed
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')
+
+
+# ---- time ----
+
+class Clock:
+    """Training time over all resumes, and the recent duration of an update."""
+
+    def __init__(self, minutes=0.0):
+        self.began = perf_counter() - 60 * minutes
+        self.lap_began, self.lap_updates, self.laps = perf_counter(), 0, 0
+
+    @property
+    def minutes(self):
+        """Minutes of training, evaluation included, over all resumes."""
+        return (perf_counter() - self.began) / 60
+
+    @contextmanager
+    def paused(self):
+        """What happens inside does not count as the duration of updates."""
+        began = perf_counter()
+        yield
+        self.lap_began += perf_counter() - began
+
+    def lap(self):
+        """Seconds per update since the last lap; call it when the device has finished the last update."""
+        now = perf_counter()
+        dt = (now - self.lap_began) / max(1, self.lap_updates)
+        self.lap_began, self.lap_updates, self.laps = now, 0, self.laps + 1
+        return dt
+
+
+# ---- the checks of each update ----
+
+class Diverged(SystemExit):
+    """The end of a run whose loss, gradients or weights are no longer finite."""
+
+
+class StepMonitor:
+    """
+    Checks what train_step returned for each update: skipped updates and spikes of the loss.
+
+    A spike is a loss above its running mean (of about the last 50) by more than six mean absolute deviations.
+    On a GPU the values are copied to pinned memory in the background, so that reading those of the previous
+    update does not wait for the current one.
+
+    state: RunState, whose counters are kept up to date
+    write: function that logs a dict, or None
+    last_good: function that returns the name of the last good checkpoint, for messages
+    """
+
+    def __init__(self, state, max_bad_steps, write=None, last_good=lambda: 'none'):
+        self.state, self.max_bad_steps, self.write, self.last_good = state, max_bad_steps, write, last_good
+        self.pending = []
+        self.loss = self.norm = math.nan # of the last update that was read
+        self.finite = True
+        self.shared = [] # what the processes shared with it
+
+    def push(self, iter_num, lr, stats, scaled=False):
+        """
+        Start reading the results of update iter_num.
+
+        stats: float32 (3 + n,): loss, gradient norm, whether the update was applied, and n shared values
+        scaled: whether a gradient scaler is used, which makes gradients overflow on purpose
+        """
+        ready = None
+        if stats.is_cuda:
+            stats = stats.to('cpu', non_blocking=True)
+            ready = torch.cuda.Event()
+            ready.record()
+        self.pending.append((iter_num, lr, stats, ready, scaled))
+
+    def read(self, lag=0):
+        """
+        Read the results of all updates except the last `lag`; on a GPU it waits until these are finished.
+
+        Raises SystemExit when too many updates in a row were skipped.
+        """
+        while len(self.pending) > lag:
+            iter_num, lr, stats, ready, scaled = self.pending.pop(0)
+            if ready:
+                ready.synchronize() # of that update alone: later ones are still queued
+            self.loss, self.norm, finite, *self.shared = stats.tolist()
+            self.finite = finite > 0
+            if self.finite:
+                self.state.bad_steps = 0
+                self.check_spike(iter_num)
+            elif scaled and math.isfinite(self.loss):
+                say(f'iter {iter_num} | gradient overflow in float16, update skipped; its scale is lowered')
+            else:
+                self.report_skipped(iter_num, lr)
+
+    def report_skipped(self, iter_num, lr):
+        self.state.bad_steps += 1
+        self.state.skipped_steps += 1
+        values = f'loss {self.loss} | lr {lr:.2e} | norm {self.norm}'
+        say(f'iter {iter_num} | {values} | non-finite loss or gradient norm, update skipped '
+            f'({self.state.bad_steps}/{self.max_bad_steps} in a row)')
+        if self.write: # JSON has no nan
+            self.write({'iter': iter_num, 'skipped': self.state.skipped_steps, 'lr': lr,
+                        'skipped_loss': str(self.loss), 'skipped_norm': str(self.norm)})
+        if self.state.bad_steps >= self.max_bad_steps:
+            raise self.diverged(f'non-finite loss or gradient norm {self.state.bad_steps} times in a row, '
+                                f'last at iter {iter_num} ({values})')
+
+    def check_spike(self, iter_num):
+        s = self.state
+        if s.n_losses >= 50 and self.loss > s.loss_mean + 6 * s.loss_deviation:
+            say(f'iter {iter_num} | loss spike: {self.loss:.4f}, running mean {s.loss_mean:.4f} +- '
+                f'{s.loss_deviation:.4f}')
+            if self.write:
+                self.write({'iter': iter_num, 'spike': self.loss, 'loss_mean': s.loss_mean})
+        s.n_losses += 1
+        weight = max(1 / s.n_losses, 0.02)
+        deviation = abs(self.loss - s.loss_mean) if s.n_losses > 1 else 0.0
+        s.loss_deviation += weight * (deviation - s.loss_deviation)
+        s.loss_mean += weight * (self.loss - s.loss_mean)
+
+    def diverged(self, what):
+        """The error that ends such a run; no file has any of its non-finite numbers."""
+        return Diverged(f'train.py: {what}; the last good checkpoint is {self.last_good()}; '
+                        'lower --learning_rate and --muon_learning_rate')
+
+
+# ---- log.jsonl and wandb ----
 
 class Log:
     """
-    log.jsonl, one object a line, and wandb when asked. A resumed run keeps the lines up to its start.
+    log.jsonl, one JSON object per line, and wandb if requested. A resumed run keeps the lines before it.
 
-    A line is in the file as a whole or not at all: a full disk costs lines, and is told once.
+    A line is written completely or not at all: a full disk costs lines, with one warning.
     """
 
-    def __init__(self, path, iter_num, evaluated, wandb_run=None):
-        self.path, self.wandb_run, self.is_full = path, wandb_run, False
-        try:
-            kept = [r for r in read_log(path) if r['iter'] <= (evaluated if 'val_loss' in r else iter_num)]
-            with open(f'{path}.tmp', 'w', encoding='utf-8') as f:
-                f.writelines(json.dumps(record) + '\n' for record in kept)
-            os.replace(f'{path}.tmp', path)
-            self.file = open(path, 'ab', buffering=0) # a line is one write, and nothing waits in a buffer
-        except OSError as error:
-            raise SystemExit(f'{path}: cannot be written ({error.strerror}); make room or choose another '
-                             '--out_dir') from None
+    def __init__(self, path, iter_num, last_eval_iter, wandb_run=None):
+        self.path, self.wandb_run, self.warned = path, wandb_run, False
+        kept = [r for r in read_log(path) if r['iter'] <= (last_eval_iter if 'val_loss' in r else iter_num)]
+        with atomic_write(path, advice='free some space or choose another --out_dir') as file:
+            file.writelines(json.dumps(record).encode() + b'\n' for record in kept)
+        with write_errors(path):
+            self.file = open(path, 'ab', buffering=0) # a line is one write, nothing waits in a buffer
 
     def write(self, record):
         self.write_line(json.dumps(record).encode() + b'\n')
         if self.wandb_run:
             try:
                 self.wandb_run.log(record, step=record['iter'])
-            except Exception as error: # whatever goes wrong there must not end hours of training
-                say(f'wandb: stopped logging ({type(error).__name__}: {error}); log.jsonl goes on')
+            except Exception as error: # whatever fails there must not end hours of training
+                say(f'wandb: stopped logging ({describe(error)}); log.jsonl continues')
                 self.wandb_run = None
 
     def write_line(self, line):
@@ -43,24 +177,24 @@ class Log:
             written = self.file.write(line)
             if written == len(line):
                 return
-            reason = 'no room'
+            reason = 'no space left'
         except OSError as error:
             reason = error.strerror
-        self.file.truncate(end) # what follows must not be glued to half a line
-        if not self.is_full:
-            say(f'WARNING: {self.path}: could not be written ({reason}); it goes on, lines are lost')
-        self.is_full = True
+        self.file.truncate(end) # the next line must not follow half a line
+        if not self.warned:
+            say(f'WARNING: {self.path}: could not be written ({reason}); training continues without it')
+        self.warned = True
 
 
 def read_log(path):
-    """The objects of log.jsonl; [] without a file. What is not a whole line of ours is left out."""
+    """The objects of log.jsonl; [] without a file. Damaged lines are left out."""
     records = []
     if os.path.exists(path):
-        with open(path, encoding='utf-8', errors='replace') as f:
-            for line in f:
+        with open(path, encoding='utf-8', errors='replace') as file:
+            for line in file:
                 try:
                     record = json.loads(line) if line.endswith('}\n') else None
-                except (ValueError, RecursionError): # a disk that failed, or somebody's editor
+                except (ValueError, RecursionError):
                     record = None
                 if is_record(record):
                     records.append(record)
@@ -68,36 +202,37 @@ def read_log(path):
 
 
 def is_record(value):
-    """Whether this may be a line of ours: an iter, and numbers where there is something to draw."""
+    """Whether this is a line of ours: an iter, and numbers where there is something to draw."""
     return isinstance(value, dict) and type(value.get('iter')) is int \
         and all(type(value.get(key, 0)) in (int, float) for key in ('loss', 'val_loss'))
 
 
-def say(text):
-    """Print a line. A terminal or a pipe that is gone must not end hours of training."""
-    with suppress(OSError):
-        print(text, flush=True)
-
-
 def start_wandb(project, name, settings):
-    """A wandb run, or None, saying why, when there is no package, account or network."""
+    """A wandb run, or None, with the reason, without the package, an account or a network."""
     try:
         import wandb
         return wandb.init(project=project, name=name, config=settings)
     except ImportError:
-        print('wandb: not installed (pip install wandb); going on with log.jsonl alone')
+        say('wandb: not installed (pip install wandb); continuing with log.jsonl only')
     except Exception as error: # it raises many types, none of which should end the run
-        print(f'wandb: {type(error).__name__}: {str(error).splitlines()[0]}; going on with log.jsonl alone')
+        say(f'wandb: {describe(error)}; continuing with log.jsonl only')
     return None
 
 
+def describe(error):
+    """An exception in one line."""
+    return ' '.join(f'{type(error).__name__}: {error}'.split()).removesuffix(':')
+
+
+# ---- lines and pictures ----
+
 def draw_loss(log_path, picture_path):
-    """Training and validation loss over the updates, as a picture."""
+    """Draw training and validation loss over the updates as a PNG file."""
     try:
         import matplotlib
     except ImportError:
-        return print('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
-    matplotlib.use('Agg') # draws into a file, needs no screen
+        return say('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+    matplotlib.use('Agg') # draws into a file, without a screen
     from matplotlib import pyplot
     records = read_log(log_path)
     figure, axes = pyplot.subplots(figsize=(8, 5))
@@ -109,32 +244,36 @@ def draw_loss(log_path, picture_path):
     axes.set(xlabel='iter', ylabel='loss (nats per token)',
              title=os.path.basename(os.path.dirname(picture_path)))
     axes.grid(alpha=0.3)
-    if records: # else there is nothing to explain, and matplotlib warns
+    if records: # matplotlib warns about an empty legend
         axes.legend()
     try:
-        figure.savefig(f'{picture_path}.tmp', format='png', dpi=120, bbox_inches='tight')
-        os.replace(f'{picture_path}.tmp', picture_path)
-    except OSError as error:
-        say(f'loss curve: {picture_path} could not be written ({error.strerror})')
+        with atomic_write(picture_path) as file:
+            figure.savefig(file, format='png', dpi=120, bbox_inches='tight')
+    except SystemExit as problem:
+        say(f'loss curve: {problem}')
     pyplot.close(figure)
 
 
-def progress_line(record, last_iter, tokens_per_second, mfu, seconds_left):
-    """One line about an update. record: as in log.jsonl; mfu: 0..1, 0 when the device's peak is not known."""
-    return (f'{count(record["iter"], last_iter)} | loss {record["loss"]:.4f} | lr {record["lr"]:.2e} | '
+def progress_line(record, max_iters, tokens_per_second, mfu, seconds_left):
+    """One line about an update. record: as in log.jsonl; mfu: 0..1, 0 where the device's peak is unknown."""
+    return (f'{iter_label(record["iter"], max_iters)} | loss {record["loss"]:.4f} | lr {record["lr"]:.2e} | '
             f'norm {record["norm"]:.2f} | {record["dt"] * 1e3:6.1f} ms | {tokens_per_second:,.0f} tok/s | '
-            f'mfu {f"{mfu:.1%}" if mfu else "n/a"} | epoch {record["epoch"]:.2f} | '
-            f'eta {timedelta(seconds=round(seconds_left))}')
+            + (f'mfu {mfu:.1%} | ' if mfu else '') + f'epoch {record["epoch"]:.2f} | '
+            f'eta {format_seconds(seconds_left)}')
 
 
-def validation_line(record, last_iter, saved):
-    """One line about an evaluation. record: as in log.jsonl; saved: paths of the files written."""
-    bits = 'n/a' if record['bits_per_byte'] is None else f'{record["bits_per_byte"]:.4f}'
-    return (f'{count(record["iter"], last_iter)} | '
-            f'val {record["val_loss"]:.4f}{" (best)" if record["best"] else ""} '
-            f'ppl {record["perplexity"]:.2f} | {bits} bits per byte | saved {", ".join(saved)}')
+def validation_line(record, max_iters):
+    """One line about an evaluation. record: as in log.jsonl."""
+    bits = '' if record['bits_per_byte'] is None else f' | {record["bits_per_byte"]:.4f} bits per byte'
+    return (f'{iter_label(record["iter"], max_iters)} | val {record["val_loss"]:.4f}'
+            f'{" (best)" if record["best"] else ""} ppl {record["perplexity"]:.2f}{bits}')
 
 
-def count(iter_num, last_iter):
-    """'iter  250/5000'; without the total when the clock decides how many there will be."""
-    return f'iter {iter_num:{len(str(last_iter))}d}/{last_iter}' if last_iter else f'iter {iter_num}'
+def iter_label(iter_num, max_iters):
+    """'iter  250/5000'; without the total where the clock decides when the run ends."""
+    return f'iter {iter_num:{len(str(max_iters))}d}/{max_iters}' if max_iters else f'iter {iter_num}'
+
+
+def format_seconds(seconds):
+    """'0:01:02' or '3 days, 4:05:06'; 'unknown' where no limit is known."""
+    return str(timedelta(seconds=round(seconds))) if seconds < 1e10 else 'unknown'

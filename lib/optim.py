@@ -1,22 +1,29 @@
 """
-How gradients become new weights: Muon for matrices, AdamW for the rest, and the learning rate over time.
+Optimizers: Muon for matrices, AdamW for the rest, and the learning rate schedule.
 
-    python bench.py    # prints what an update costs, and how much of it is the optimizers
+    python bench.py    # prints what an update costs, and how much of it the optimizers take
 """
 import math
 
 import torch
 
+from lib.recipe import choose_optimizer
+
+DECAYS = { # learning rate decay: fraction of the decay phase that is over, 0..1 -> multiplier, from 1 to 0
+    'linear': lambda t: 1 - t,
+    'cosine': lambda t: 0.5 * (1 + math.cos(math.pi * t)),
+}
+
 
 def orthogonalize(matrices, steps=5):
     """
-    The nearest matrices whose singular values are all about 1 (0.7 to 1.2), by quintic Newton-Schulz steps.
+    The nearest matrices with all singular values about 1 (0.7 to 1.2), by quintic Newton-Schulz iterations.
 
-    matrices: (N, rows, columns), each done by itself; returns the same shape and dtype. Muon: Jordan et al.
-    2024, https://kellerjordan.github.io/posts/muon/, with its coefficients.
+    matrices: (N, rows, columns), each by itself; returns the same shape and dtype. Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/, with its coefficients.
     """
     tall = matrices.size(1) > matrices.size(2)
-    x = matrices.mT if tall else matrices # the products below are as small as the shorter side
+    x = matrices.mT if tall else matrices # so that the products below have the size of the shorter side
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7) # no singular value above 1
     for _ in range(steps):
         a = x @ x.mT
@@ -27,67 +34,88 @@ def orthogonalize(matrices, steps=5):
 
 class Muon(torch.optim.Optimizer):
     """
-    Momentum whose update turns every direction of a matrix by the same amount; the source: see orthogonalize.
+    Nesterov momentum whose update is orthogonalized, for each matrix by itself; source: see orthogonalize.
 
-    blocks: for each parameter the row counts of the matrices stacked in it (three for queries, keys, values)
-    ns_dtype: bfloat16 is enough and fast; float32 where runs must agree to rounding
-    found_inf: as torch's fused AdamW has it, float32 (), 1 where the update is to be skipped
+    params: parameter groups; 'split_sizes' of a group lists for each of its parameters the row counts of the
+        matrices fused in it, such as query, key and value
+    ns_dtype: of the Newton-Schulz iterations; bfloat16 is accurate enough, float32 for exact comparisons
+    found_inf: float32 (), as in torch's fused AdamW: 1 skips the update, without a CPU-GPU synchronization
     """
     found_inf = None
 
-    def __init__(self, params, blocks, lr, momentum=0.95, weight_decay=0.0, ns_dtype=torch.bfloat16):
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, ns_dtype=torch.bfloat16):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
-        self.blocks, self.ns_dtype = blocks, ns_dtype
+        self.ns_dtype = ns_dtype
 
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            by_shape = {} # matrices of one shape are one stack, for few and large operations
-            for p, rows in zip(group['params'], self.blocks, strict=True):
-                if p.grad is None: # it is not trained
+            by_shape = {} # matrices of one shape are batched, for few and large operations
+            for p, split_sizes in zip(group['params'], group['split_sizes'], strict=True):
+                if p.grad is None: # frozen
                     continue
-                for weight, gradient in zip(p.split(rows), p.grad.split(rows), strict=True):
-                    weights, gradients = by_shape.setdefault(tuple(weight.shape), ([], []))
+                update = self.nesterov_update(p, group['momentum'])
+                for weight, part in zip(p.split(split_sizes), update.split(split_sizes), strict=True):
+                    weights, updates = by_shape.setdefault(tuple(weight.shape), ([], []))
                     weights.append(weight)
-                    gradients.append(gradient)
-            memory = self.state[group['params'][0]]
-            for shape, (weights, gradients) in by_shape.items():
-                self.update(group, memory, shape, weights, torch.stack(gradients))
+                    updates.append(part)
+            applied = 1.0 if self.found_inf is None else 1 - self.found_inf
+            decay = 1 - group['lr'] * group['weight_decay'] * applied
+            for (rows, columns), (weights, updates) in by_shape.items():
+                scale = max(1, rows / columns) ** 0.5
+                updates = orthogonalize(torch.stack(updates).to(self.ns_dtype))
+                updates *= -group['lr'] * scale * applied
+                for weight, update in zip(weights, updates, strict=True):
+                    weight.mul_(decay).add_(update)
 
-    def update(self, group, memory, shape, weights, gradient):
-        """Change weights, a list of N matrices of one shape, by their gradient (N, rows, columns)."""
-        name = memory_name(len(weights), *shape)
-        if name not in memory:
-            memory[name] = torch.zeros_like(gradient)
-        average = memory[name]
-        good = 1.0 if self.found_inf is None else 1 - self.found_inf
-        if self.found_inf is not None: # the average is drawn to itself, and so stays as it was
-            gradient = torch.where(self.found_inf > 0, average, gradient)
-        average.lerp_(gradient, 1 - group['momentum'])
-        ahead = gradient.lerp_(average, group['momentum']) # Nesterov
-        size = max(1, shape[0] / shape[1]) ** 0.5
-        updates = orthogonalize(ahead.to(self.ns_dtype)) * (-group['lr'] * size * good)
-        for weight, update in zip(weights, updates, strict=True):
-            weight.mul_(1 - group['lr'] * group['weight_decay'] * good).add_(update)
-
-
-def memory_name(count, rows, columns):
-    return f'momentum of {count} matrices {rows} x {columns}'
+    def nesterov_update(self, p, momentum):
+        """Advance the momentum buffer of p; returns the update before orthogonalization, shaped as p."""
+        state = self.state[p]
+        if 'momentum_buffer' not in state:
+            state['momentum_buffer'] = torch.zeros_like(p)
+        buffer, gradient = state['momentum_buffer'], p.grad
+        if self.found_inf is not None: # a skipped update averages the buffer with itself, so it is unchanged
+            gradient = torch.where(self.found_inf > 0, buffer, gradient)
+        buffer.lerp_(gradient, 1 - momentum)
+        return gradient.lerp(buffer, momentum)
 
 
-def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay, betas, ns_dtype):
+def parameter_groups(model):
+    """{kind: {name: parameter}} of a GPT, for the kinds that are optimized differently."""
+    groups = {'matrix': {}, 'embedding': {}, 'head': {}, 'vector': {}}
+    for name, p in model.named_parameters(): # lists a tied weight once, as transformer.wte
+        if p.dim() < 2:
+            kind = 'vector'
+        elif name.startswith('transformer.h.'):
+            kind = 'matrix'
+        else:
+            kind = 'head' if name.startswith('lm_head') else 'embedding'
+        groups[kind][name] = p
+    return groups
+
+
+def fused_split_sizes(model, name):
+    """Row counts of the matrices fused in a parameter, as its module declares them; [rows] if it is one."""
+    module = model.get_submodule(name.rpartition('.')[0])
+    return getattr(module, 'split_sizes', [model.get_parameter(name).size(0)])
+
+
+def make_optimizers(model, name, learning_rate, muon_learning_rate, weight_decay, betas, dtype='float32'):
     """
-    A list of optimizers that together hold each parameter once. kind: 'muon' or 'adamw'.
+    A list of optimizers that together hold each parameter once.
 
-    Each group remembers its highest learning rate as 'peak_lr'. Norms and biases are never decayed.
+    name: 'muon', 'adamw' or 'auto'; dtype: the name of the dtype of matrix products, which Muon uses, too
+    Each group has its maximum learning rate as 'peak_lr'. Norms and biases have no weight decay.
     """
-    groups = {name: list(members.values()) for name, members in model.parameter_groups().items()}
+    by_kind = parameter_groups(model)
+    groups = {kind: list(members.values()) for kind, members in by_kind.items()}
     tables = groups['embedding'] + groups['head']
     optimizers = []
-    if kind == 'muon':
-        blocks = [model.stacked_rows(name) for name in model.parameter_groups()['matrix']]
-        optimizers.append(Muon(groups['matrix'], blocks, muon_learning_rate, weight_decay=weight_decay,
-                               ns_dtype=ns_dtype))
+    if choose_optimizer(name, model.config.arch) == 'muon':
+        matrices = {'params': groups['matrix'],
+                    'split_sizes': [fused_split_sizes(model, name) for name in by_kind['matrix']]}
+        optimizers.append(Muon([matrices], muon_learning_rate, weight_decay=weight_decay,
+                               ns_dtype=torch.float32 if dtype == 'float32' else torch.bfloat16))
         rest = [{'params': tables + groups['vector'], 'weight_decay': 0.0}]
     else:
         rest = [{'params': groups['matrix'] + tables, 'weight_decay': weight_decay},
@@ -99,66 +127,85 @@ def make_optimizers(model, kind, learning_rate, muon_learning_rate, weight_decay
 
 
 def all_groups(optimizers):
-    return [group for each in optimizers for group in each.param_groups]
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
+
+# ---- optimizer state from a checkpoint ----
 
 def restore(optimizers, states, path='checkpoint'):
     """
-    Load the memory of a checkpoint's optimizers; rates, decay and betas stay as they are set now.
+    Load the optimizer state of a checkpoint; learning rates, weight decay and betas stay as they are set now.
 
-    path: what messages call it. SystemExit when the memory is that of other optimizers or another model.
+    path: the name for messages. SystemExit when the state is that of other optimizers or of another model.
     """
+    advice = f'start a new run from its weights with --init_from={path} --out_dir=ANOTHER'
     if len(states) != len(optimizers):
-        raise SystemExit(f'{path}: was trained with another --optimizer; use the same, or start from '
-                         f'its weights with --init_from={path} --out_dir=ANOTHER')
-    for each, state in zip(optimizers, states, strict=True):
-        wanted = [{k: v for k, v in group.items() if k != 'params'} for group in each.param_groups]
+        raise SystemExit(f'{path}: expected the state of the same --optimizer, got that of another; use the '
+                         f'same, or {advice}')
+    for optimizer, state in zip(optimizers, states, strict=True):
+        values_now = [{k: v for k, v in group.items() if k != 'params'} for group in optimizer.param_groups]
         try:
-            each.load_state_dict(state)
-            fits = all(remembers(each, p, memory) for p, memory in each.state.items())
-        except Exception as error: # what is not of ours can raise nearly anything
-            raise SystemExit(f'{path}: its optimizers do not fit this model ({type(error).__name__}); '
-                             f'start from its weights with --init_from={path} --out_dir=ANOTHER') from None
-        if not fits:
-            raise SystemExit(f'{path}: its optimizers remember another model; start from its weights with '
-                             f'--init_from={path} --out_dir=ANOTHER')
-        for group, values in zip(each.param_groups, wanted, strict=True):
+            if isinstance(optimizer, Muon):
+                state = upgrade_muon_state(optimizer, state)
+            optimizer.load_state_dict(state)
+            matches = all(state_matches(optimizer, p, found) for p, found in optimizer.state.items())
+        except Exception as error: # a damaged or foreign state can raise nearly anything
+            raise SystemExit(f'{path}: its optimizer state does not match the model '
+                             f'({type(error).__name__}); {advice}') from None
+        if not matches:
+            raise SystemExit(f'{path}: its optimizer state does not match the model; {advice}')
+        for group, values in zip(optimizer.param_groups, values_now, strict=True):
             group.update(values)
 
 
-def remembers(optimizer, p, memory):
-    """Whether this is what an optimizer would remember of a parameter; fused kernels do not look."""
-    if isinstance(optimizer, Muon):
-        return all(name == memory_name(*t.shape) and t.dtype == p.dtype for name, t in memory.items())
-    found = {name: (t.shape, t.dtype) for name, t in memory.items()}
+def state_matches(optimizer, p, found):
+    """Whether this is the optimizer state of a parameter; fused kernels do not check shapes."""
     like = p.shape, p.dtype
-    return found == {'step': (torch.Size(), torch.float32), 'exp_avg': like, 'exp_avg_sq': like}
+    expected = {'momentum_buffer': like} if isinstance(optimizer, Muon) else \
+        {'step': (torch.Size(), torch.float32), 'exp_avg': like, 'exp_avg_sq': like}
+    return {name: (t.shape, t.dtype) for name, t in found.items()} == expected
 
 
-def set_rates(optimizers, share, iter_num, muon_momentum):
-    """Set what changes from update to update: each group's rate, and how long Muon's memory is."""
+def upgrade_muon_state(optimizer, state):
+    """Format 1 of checkpoints kept the momentum of all matrices of one shape, stacked, with parameter 0."""
+    stacks = {name: t for name, t in state['state'].get(0, {}).items() if name.startswith('momentum of ')}
+    if not stacks:
+        return state
+    unused = {tuple(t.shape[1:]): list(t) for t in stacks.values()} # a list of matrices by their shape
+    buffers = {}
+    group, = optimizer.param_groups
+    for i, (p, split_sizes) in enumerate(zip(group['params'], group['split_sizes'], strict=True)):
+        parts = [unused[rows, p.size(1)].pop(0) for rows in split_sizes]
+        buffers[i] = {'momentum_buffer': torch.cat(parts)}
+    assert not any(unused.values()), 'more matrices in the checkpoint than in the model'
+    return {'state': buffers, 'param_groups': [{**group, 'params': state['param_groups'][0]['params']}]}
+
+
+# ---- learning rate ----
+
+def set_rates(optimizers, multiplier, iter_num, muon_momentum):
+    """Set what changes with iter_num: each group's learning rate, and Muon's momentum."""
     for group in all_groups(optimizers):
-        group['lr'] = group['peak_lr'] * share
+        group['lr'] = group['peak_lr'] * multiplier
         if 'momentum' in group:
             group['momentum'] = momentum_at(iter_num, muon_momentum)
 
 
 def momentum_at(iter_num, final):
-    """Muon's memory of the gradient, which grows for 300 updates: what the first ones saw is soon wrong."""
+    """Muon's momentum: it rises for 300 updates, because early gradients are soon out of date."""
     return min(final, 0.85) + max(0.0, final - 0.85) * min(1.0, iter_num / 300)
 
 
-def lr_share(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear',
-             floor=0.0):
+def lr_multiplier(iter_num, progress, warmup_iters=0, decay_iters=0, decay_fraction=1.0, schedule='linear',
+                  floor=0.0):
     """
-    The share of its highest learning rate that each group gets at update iter_num (0 is the first), 0..1.
+    The learning rate of update iter_num (0 is the first) as a fraction of its maximum, 0..1.
 
-    progress: how much of the run is over, 0..1: iter_num / decay_iters, or more by the clock
-    floor: where the fall ends; 1 means that there is none
+    progress: fraction of the run that is over, 0..1: iter_num / decay_iters, or more by the clock
+    schedule: a name in DECAYS; floor: where the decay ends; 1 for a constant learning rate
     """
     if iter_num < warmup_iters:
         return (iter_num + 1) / (warmup_iters + 1)
     start = max(1 - decay_fraction, warmup_iters / decay_iters if decay_iters else 0.0)
-    done = min(1.0, max(0.0, (progress - start) / (1 - start)))
-    shape = 1 - done if schedule == 'linear' else 0.5 * (1 + math.cos(math.pi * done))
-    return floor + (1 - floor) * shape
+    t = min(1.0, max(0.0, (progress - start) / (1 - start)))
+    return floor + (1 - floor) * DECAYS[schedule](t)

@@ -1,12 +1,12 @@
 """
 FineWeb-Edu (Penedo et al. 2024, arXiv:2406.17557), its sample of 10 billion tokens, as GPT-2 tokens.
 
-    python data/fineweb_edu/prepare.py                          # stop it any time; the same command goes on
+    python data/fineweb_edu/prepare.py                          # may be stopped; the same command resumes
     python data/fineweb_edu/prepare.py --max_samples=100_000    # a part of it
     python data/fineweb_edu/prepare.py --input=FILE_OR_FOLDER   # parquet (column 'text') or text, no network
 
 All 9.7 million documents are about 29 GB over the network, which are not kept, and 20 GB of bins; memory
-stays below 2 GB and it takes hours. After a stop, what was done is read once more but not encoded.
+stays below 2 GB and it takes hours. After an interruption, finished documents are read again but not encoded.
 """
 import os
 import sys
@@ -14,14 +14,15 @@ import sys
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..')))
 from configurator import configure
 
-input = '' # file or folder to take instead of the hub
+input = '' # file or folder to read instead of the hub
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 max_samples = 0 # documents in all, 0 takes every one
-val_documents = 4000 # the first ones, held back for validation: 4.1 million tokens
+val_documents = 4000 # the first ones, held out for validation: 4.1 million tokens
 config = configure(globals())
 
 from data import download
 from data.tokenizer import GPT2Tokenizer
+from data.write import preparing
 
 CORPUS = download.HubCorpus('HuggingFaceFW/fineweb-edu', 'sample-10BT', documents=9_672_101,
                             tokens_each=1030, download_bytes_each=3000)
@@ -29,7 +30,8 @@ CORPUS = download.HubCorpus('HuggingFaceFW/fineweb-edu', 'sample-10BT', document
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer())
+    with preparing(folder, config, __file__) as made_from:
+        download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), made_from)
     if not out:
         print('next: python train.py config/train_gpt2.py --dataset=fineweb_edu')
 

@@ -9,19 +9,21 @@ import sys
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..')))
 from configurator import configure
 
-input = '' # file to take instead of the download; '' downloads 1.1 MB
+input = '' # file to read instead of the download of 1.1 MB
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 config = configure(globals())
 
 from data import download
 from data.tokenizer import CharTokenizer
-from data.write import write_dataset
+from data.write import preparing, write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    train, val, source = download.tiny_shakespeare(input, folder)
-    write_dataset(folder, {'train': [train], 'val': [val]}, CharTokenizer.of(train + val), source)
+    with preparing(folder, config, __file__) as made_from:
+        train, val, source = download.tiny_shakespeare(input, folder)
+        tokenizer = CharTokenizer.of(train + val)
+        write_dataset(folder, {'train': [train], 'val': [val]}, tokenizer, source, made_from)
     if not out:
         print('next: python train.py config/train_shakespeare_char.py')
 

@@ -11,20 +11,22 @@ import sys
 sys.path.insert(0, os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..')))
 from configurator import configure
 
-input = '' # text file or folder (see local_documents in data/download.py) to take instead of stories
+input = '' # text file or folder (see local_documents in data/documents.py) to read instead of stories
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
-source = 'auto' # hub: the real ones; builtin: made up here, no network; auto: hub where it can be reached
-max_samples = 100_000 # stories for training at most, 0 takes all 2.1 million; the download is no longer
-vocab_size = 4096 # tokens; half of them save little memory, twice as many pay only for larger models
+source = 'auto' # hub: the real ones; builtin: generated here, no network; auto: hub where it can be reached
+max_samples = 100_000 # stories for training at most, 0: all 2.1 million; of an input only if given
+tokenizer = 'bpe' # bpe: learned from the text; of an input also char, gpt2 or a file, see data/text/prepare.py
+vocab_size = 0 # tokens of bpe; 0: suited to the length of the text, at most 4096
 seed = 1337 # of the built-in stories
 config = configure(globals())
 
 from itertools import islice
 
 from data import download
+from data.documents import split_own_text
 from data.tinystories.stories import stories
 from data.tokenizer import learn_bpe
-from data.write import write_dataset
+from data.write import preparing, write_dataset
 
 HUB = 'roneneldan/TinyStories'
 BUILTIN = 12_000 # stories, about 10 MB
@@ -36,23 +38,29 @@ def main():
         raise SystemExit(f'--source: expected auto, hub or builtin, got {source!r}')
     if max_samples < 0:
         raise SystemExit(f'--max_samples: expected 0 (all) or more, got {max_samples}')
+    if tokenizer != 'bpe' and not input:
+        raise SystemExit(f'--tokenizer: expected bpe, got {tokenizer!r}; another needs --input=FILE_OR_FOLDER')
 
-    if input:
-        train, val = download.split_by_fraction(lambda: download.local_documents(input), 0.1, most=1_000_000)
-        origin, totals = input, {}
-    elif why := why_builtin(source):
-        print(f'tinystories: {why}, so the stories are made up here (data/tinystories/stories.py)')
-        train, val, totals = builtin_stories(max_samples, seed)
-        origin = f'data/tinystories/stories.py, seed {seed}'
-    else:
-        print(f'tinystories: from {HUB}, {f"{max_samples:,} stories" if max_samples else "all of it"}')
-        train, val, totals = hub_stories(max_samples)
-        origin = HUB
-
-    tokenizer, train = learn_bpe(train, vocab_size) # from train alone: val stays unseen
-    write_dataset(folder, {'train': train, 'val': val}, tokenizer, origin, totals=totals)
+    with preparing(folder, config, __file__) as made_from:
+        if input:
+            limit = max_samples if 'max_samples' in config.typed else 0
+            train, val, chosen = split_own_text(input, tokenizer, vocab_size, 0.1, 1_000_000, limit)
+            origin, totals = input, {}
+        else:
+            train, val, totals, origin = choose_stories()
+            chosen, train = learn_bpe(train, vocab_size) # from train alone: val stays unseen
+        write_dataset(folder, {'train': train, 'val': val}, chosen, origin, made_from, totals=totals)
     if not out:
         print('next: python train.py config/train_tinystories.py')
+
+
+def choose_stories():
+    """(train, val, totals, origin): stories of the hub, or built-in ones with a line that says why."""
+    if why := why_builtin(source):
+        print(f'tinystories: {why}, so the stories are generated here (data/tinystories/stories.py)')
+        return *builtin_stories(max_samples, seed), f'data/tinystories/stories.py, seed {seed}'
+    print(f'tinystories: from {HUB}, {f"{max_samples:,} stories" if max_samples else "all of it"}')
+    return *hub_stories(max_samples), HUB
 
 
 def why_builtin(source):
@@ -81,7 +89,7 @@ def hub_stories(max_samples):
 def builtin_stories(max_samples, seed):
     count = min(BUILTIN, max_samples or BUILTIN)
     n_val = max(1, count // 40)
-    texts = stories(count, seed) # train is written before val is begun, so val is what then is left
+    texts = stories(count, seed) # train is written before val is begun, so val is the rest of the iterator
     return islice(texts, count - n_val), texts, {'train': count - n_val, 'val': n_val}
 
 

@@ -1,0 +1,176 @@
+"""
+What a run will be: its model, its length, its learning rate, and what is due when.
+
+    python train.py config/train_tinystories.py --dry_run    # prints it
+"""
+import math
+from dataclasses import dataclass, fields
+
+from data import bins
+from lib.checkpoint import config_of
+from lib.log import say
+from lib.optim import lr_multiplier
+from model import GPTConfig
+
+DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a run is, its learning rate, and what is due when: pure functions of its state."""
+    tokens_per_iter: int
+    iters_per_epoch: float
+    max_iters: int # 0: no limit
+    max_minutes: float # 0: no limit
+    patience: int
+    decay_iters: int # updates until the end of the decay; 0: by the clock
+    warmup_iters: int
+    decay_fraction: float
+    schedule: str
+    lr_floor: float # minimum learning rate as a fraction of the maximum
+    log_interval: int
+    eval_interval: int
+    sample_interval: int
+    save_interval: int
+    save_minutes: float
+
+    def is_over(self, state):
+        return bool((self.max_iters and state.iter_num >= self.max_iters)
+                    or (self.max_minutes and state.minutes >= self.max_minutes)
+                    or (self.patience and state.evals_since_best >= self.patience))
+
+    def is_eval_due(self, state):
+        """After every eval_interval updates and at the end, once; a resumed run makes up for a missed one."""
+        return state.iter_num > state.last_eval_iter \
+            and (self.is_over(state) or is_due(self.eval_interval, state.iter_num))
+
+    def is_save_due(self, state, saved_minutes):
+        return state.last_eval_iter == state.iter_num or is_due(self.save_interval, state.iter_num) \
+            or (self.save_minutes > 0 and state.minutes >= saved_minutes + self.save_minutes)
+
+    def lr_multiplier(self, state):
+        progress = max(state.iter_num / self.decay_iters if self.decay_iters else 0.0,
+                       state.minutes / self.max_minutes if self.max_minutes else 0.0)
+        return lr_multiplier(state.iter_num, progress, self.warmup_iters, self.decay_iters,
+                             self.decay_fraction, self.schedule, self.lr_floor)
+
+    def seconds_left(self, state, dt):
+        """Seconds until the first limit, at dt seconds per update."""
+        by_iters = (self.max_iters - state.iter_num) * dt if self.max_iters else math.inf
+        return min(by_iters, (self.max_minutes - state.minutes) * 60 if self.max_minutes else math.inf)
+
+
+def is_due(interval, iter_num):
+    """Whether something that happens every interval updates happens after iter_num of them; 0: never."""
+    return interval > 0 and iter_num > 0 and iter_num % interval == 0
+
+
+def make_plan(s, typed, config, meta):
+    """The Plan for the settings s. typed: names given on the command line; config: GPTConfig."""
+    sequences = s['batch_size'] * s['gradient_accumulation_steps']
+    iters_per_epoch = bins.windows_per_epoch(meta['splits']['train']['tokens'], config.block_size) / sequences
+    iters, epochs, minutes = stop_limits(s, typed)
+    by_epochs = math.ceil(min(epochs * iters_per_epoch, 1e15))
+    max_iters = min((n for n in (iters, by_epochs) if n), default=0)
+    decay_iters, warmup = s['lr_decay_iters'] or max_iters, s['warmup_iters']
+    if decay_iters and warmup >= decay_iters:
+        warmup = decay_iters // 10
+        say(f"warmup_iters: shortened from {s['warmup_iters']} to {warmup}, as the run has {decay_iters} "
+            'updates')
+    decays = s['decay_lr'] and s['learning_rate'] > 0
+    same = {f.name: s[f.name] for f in fields(Plan) if f.name in s}
+    return Plan(**same | {
+        'tokens_per_iter': sequences * config.block_size, 'iters_per_epoch': iters_per_epoch,
+        'max_iters': max_iters, 'max_minutes': minutes, 'decay_iters': decay_iters, 'warmup_iters': warmup,
+        'lr_floor': s['min_lr'] / s['learning_rate'] if decays else 1.0})
+
+
+def stop_limits(s, typed):
+    """(max_iters, epochs, max_minutes), 0: no limit; those on the command line replace all others."""
+    names = 'max_iters', 'epochs', 'max_minutes'
+    chosen = [name for name in names if s[name] and (name in typed or not typed.intersection(names))]
+    return [s[name] if name in chosen else 0 for name in names] if chosen \
+        else list(DEFAULT_LIMITS)
+
+
+# ---- the model, from settings, checkpoint and data ----
+
+def choose_config(checkpoint, path, settings, typed, meta):
+    """The GPTConfig of a run: that of the checkpoint, or without one what the settings say."""
+    vocab_size = settings['vocab_size'] or meta['vocab_size']
+    if not checkpoint:
+        shape = {f.name: settings[f.name] for f in fields(GPTConfig)}
+        config = GPTConfig(**shape | {'vocab_size': vocab_size})
+    else:
+        config = config_of(checkpoint, path)
+        check_typed_shape(config, path, settings, typed, checkpoint.get('settings', {}))
+        config.dropout = settings['dropout']
+        if settings['init_from'] not in ('resume', 'auto'):
+            config.block_size = min(config.block_size, settings['block_size'])
+        check_tokenizer(checkpoint, path, meta)
+    config.block_size = clamp_block_size(config.block_size, meta)
+    if not checkpoint and config.block_size < settings['block_size']:
+        say(f"block_size: shortened from {settings['block_size']} to {config.block_size}; the text is short")
+    largest = max(meta['splits'][split]['largest_id'] for split in ('train', 'val'))
+    if largest >= config.vocab_size:
+        raise SystemExit(f'data: expected token ids below vocab_size = {config.vocab_size}, got {largest}; '
+                         'raise --vocab_size or prepare the data again')
+    return config
+
+
+def check_typed_shape(config, path, settings, typed, settings_before):
+    """SystemExit for a hyperparameter on the command line that is not the checkpoint's."""
+    wrong = []
+    for name in (f.name for f in fields(GPTConfig) if f.name != 'dropout'):
+        found, wanted = getattr(config, name), settings[name]
+        shorter = name == 'block_size' and wanted < found and settings['init_from'] not in ('resume', 'auto')
+        as_before = wanted == settings_before.get(name) # such as a block_size that was then shortened
+        if name in typed and wanted != found and not (shorter or as_before):
+            wrong.append(f'{name} is {found} there, and {wanted} on the command line')
+    if wrong:
+        raise SystemExit(f'{path}: {"; ".join(wrong)}; leave that out, or start from scratch')
+
+
+def check_tokenizer(checkpoint, path, meta):
+    """SystemExit if the data is in another vocabulary than the one a checkpoint was trained on."""
+    advice = 'prepare the data with the same tokenizer (prepare.py --tokenizer=FILE), or start from scratch'
+    if checkpoint.get('tokenizer', meta['tokenizer']) != meta['tokenizer']:
+        raise SystemExit(f'{path}: expected data in its own vocabulary, got another; {advice}')
+    rows, tokens = checkpoint['model_config']['vocab_size'], meta['vocab_size']
+    # a checkpoint of nanoGPT does not say what its ids stand for; characters are never padded
+    if 'tokenizer' not in checkpoint and meta['tokenizer']['kind'] == 'char' and rows != tokens:
+        raise SystemExit(f'{path}: expected data of {rows} characters, got {tokens}; {advice}')
+
+
+def clamp_block_size(block_size, meta, least=8):
+    """block_size, or as many tokens as one window of train and of val can have."""
+    tokens = {split: meta['splits'][split]['tokens'] for split in ('train', 'val')}
+    shortest = min(tokens, key=tokens.get)
+    room = tokens[shortest] - 1 # the last token has no target
+    if room < min(least, block_size):
+        raise SystemExit(f'{shortest}.bin: expected at least {least + 1} tokens, got {tokens[shortest]}; '
+                         'use a longer text')
+    return min(block_size, room)
+
+
+# ---- a resumed run ----
+
+def resumed_settings(s, given, checkpoint, path):
+    """The settings of a resumed run, which keeps its text. given: names on the command line or in files."""
+    before = checkpoint['settings']
+    for name in ('input', 'max_samples'):
+        if name in given and s[name] != before.get(name, s[name]):
+            raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
+                             f'{s[name]}; leave it out, or start a new run from its weights: '
+                             f'--init_from={path} --out_dir=ANOTHER')
+    return s | {name: before[name] for name in ('dataset', 'input', 'max_samples')
+                if name in before and name not in given}
+
+
+def check_same_data(folder, meta, checkpoint, path):
+    """SystemExit if a resumed run would continue on other tokens than it was trained on."""
+    found = bins.data_checksum(meta)
+    if checkpoint.get('data_sha256', found) != found:
+        raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
+                         'it as before, or start a new run from its weights: '
+                         f'--init_from={path} --out_dir=ANOTHER')

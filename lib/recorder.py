@@ -1,0 +1,303 @@
+"""
+What rank 0 keeps of a run: checkpoints, log.jsonl, run.json, the loss curve, console lines.
+
+    ls out-tinystories    # best.pt ckpt.prev.pt ckpt.pt log.jsonl loss.png run.json
+"""
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from data.bins import data_checksum
+from data.files import lock_folder, remove, write_json
+from data.tokenizer import from_json
+from lib.checkpoint import (
+    BEST,
+    LAST,
+    PREVIOUS,
+    holds_a_run,
+    link,
+    make_checkpoint,
+    numbered,
+    read_checkpoint,
+    remove_run,
+    save,
+    snapshot,
+)
+from lib.device import peak_flops
+from lib.generate import Sampling, generate_texts
+from lib.log import Diverged, Log, draw_loss, iter_label, progress_line, say, start_wandb, validation_line
+
+RISING = 3 # evaluations without a new best after which overfitting is reported
+
+
+class Writer:
+    """
+    Writes the checkpoints of a run in a background thread, while training continues.
+
+    keep: number of past checkpoints to keep besides ckpt.pt, ckpt.prev.pt and best.pt
+    last_good: the name of the last good checkpoint for messages, until this run has written one
+    """
+
+    def __init__(self, run_dir, keep=0, last_good='none'):
+        self.run_dir, self.keep, self.newest = run_dir, keep, last_good
+        self.thread, self.pending, self.problems = ThreadPoolExecutor(max_workers=1), [], {}
+        self.unwritten = None # a best.pt for which there was no space
+
+    def wait(self):
+        """Return when everything that was put is on the disk, or has failed."""
+        for write in self.pending:
+            write.result()
+        self.pending = []
+
+    def last_good(self):
+        """The newest checkpoint that is completely on the disk."""
+        self.wait()
+        return self.newest
+
+    def put(self, checkpoint, is_best=False, label=''):
+        """Write a snapshot as ckpt.pt, and without optimizer state as best.pt if it is the best."""
+        self.pending.append(self.thread.submit(self.write_all, checkpoint, is_best, label))
+
+    def write_all(self, checkpoint, is_best, label):
+        if is_best: # first: once ckpt.pt has its loss, only a lower one would replace best.pt
+            self.unwritten = {**checkpoint, 'optimizers': []}
+        written = [self.write(self.unwritten, BEST)] if self.unwritten else []
+        written.append(self.write(checkpoint, LAST))
+        if any(written):
+            say(f'{label} | saved {", ".join(path for path in reversed(written) if path)}')
+
+    def write(self, checkpoint, name):
+        """The path that was written; '' after a warning when that failed. A full disk does not end a run."""
+        path = os.path.join(self.run_dir, name)
+        self.problems.pop(name, None)
+        try:
+            save(checkpoint, path, os.path.join(self.run_dir, PREVIOUS) if name == LAST else '')
+            if name == LAST:
+                self.newest = f'{path} of iter {checkpoint["iter_num"]}'
+                self.number(path, checkpoint['iter_num'])
+            else:
+                self.unwritten = None
+        except SystemExit as problem:
+            self.problems[name] = str(problem)
+            say(f'WARNING: {problem}; training continues, and the next save tries again')
+            return ''
+        return path
+
+    def number(self, path, iter_num):
+        """Keep the file as ckpt-<iter>.pt; of more than keep, those ahead of it go first, then the oldest."""
+        if self.keep:
+            link(path, os.path.join(self.run_dir, f'ckpt-{iter_num:07d}.pt'))
+            found = sorted(numbered(self.run_dir), key=lambda each: (each[0] <= iter_num, each))
+            for _, name in found[:-self.keep]:
+                remove(os.path.join(self.run_dir, name))
+
+    def finish(self):
+        """Wait until all is on the disk; SystemExit for a file whose last write failed."""
+        self.wait()
+        self.thread.shutdown()
+        if self.problems:
+            raise SystemExit('; '.join(self.problems.values()))
+
+
+class Recorder:
+    """
+    What rank 0 writes and prints for a run. On the other ranks every method does nothing.
+
+    Making one takes the lock of the run's folder and prepares it; nothing is written before. As a context, it
+    saves what is sound when an error ends the run.
+    """
+
+    def __init__(self, run, plan, run_dir, settings, meta, resumed_from=''):
+        self.run, self.plan, self.run_dir, self.settings = run, plan, run_dir, settings
+        self.meta, self.enabled = meta, run.machine.is_master
+        self.saved = run.state.iter_num, run.state.last_eval_iter # what ckpt.pt has
+        if not self.enabled:
+            return
+        self.lock = start_run_dir(run_dir, resumed_from, settings['overwrite'])
+        write_json(self.path('run.json'), describe_run(settings, run))
+        wandb_run = start_wandb(settings['wandb_project'], settings['wandb_run_name'] or run_dir, settings) \
+            if settings['wandb_log'] else None
+        self.log = Log(self.path('log.jsonl'), run.state.iter_num, run.state.last_eval_iter, wandb_run)
+        self.writer = Writer(run_dir, settings['keep'],
+                             f'{resumed_from} of iter {run.state.iter_num}' if resumed_from else 'none')
+        run.monitor.write, run.monitor.last_good = self.log.write, self.writer.last_good
+
+    def path(self, name):
+        return os.path.join(self.run_dir, name)
+
+    def progress(self, lr):
+        """Log the update that the monitor has read last, and print a line about it."""
+        run, plan, state = self.run, self.plan, self.run.state
+        if not self.enabled or not run.monitor.finite: # a skipped update has its own line
+            return
+        dt = run.clock.lap()
+        record = {'iter': state.iter_num, 'loss': run.monitor.loss, 'lr': lr, 'norm': run.monitor.norm,
+                  'dt': dt, 'tokens': state.iter_num * plan.tokens_per_iter,
+                  'epoch': state.iter_num / plan.iters_per_epoch}
+        self.log.write(record)
+        tokens_per_second = plan.tokens_per_iter / dt
+        peak = run.machine.world_size * (self.settings['peak_tflops'] * 1e12
+                                         or peak_flops(run.machine.device, run.machine.dtype))
+        mfu = tokens_per_second * run.raw_model.flops_per_token() / peak if peak else 0.0
+        say(progress_line(record, plan.max_iters, tokens_per_second, mfu, plan.seconds_left(state, dt)))
+
+    def evaluation(self, record):
+        """Log an evaluation, print it, draw the loss curve, and report overfitting."""
+        if not self.enabled:
+            return
+        state = self.run.state
+        self.log.write(record)
+        say(validation_line(record, self.plan.max_iters))
+        draw_loss(self.path('log.jsonl'), self.path('loss.png'))
+        if state.evals_since_best == RISING:
+            say(f'validation loss has not improved for {RISING} evaluations: the model overfits; the best is '
+                f'{state.best_val_loss:.4f} at iter {state.best_iter}, in {self.path(BEST)}; '
+                f'--patience={RISING} would stop here')
+
+    def save(self):
+        """
+        Have ckpt.pt written, and best.pt if the last evaluation was the best, unless the disk has them.
+
+        Raises SystemExit, and writes nothing, when a weight or the loss of a window is not finite.
+        """
+        run, state = self.run, self.run.state
+        version = state.iter_num, state.last_eval_iter
+        if not self.enabled or not self.settings['save_checkpoints'] or self.saved == version:
+            return
+        if not run.is_sound():
+            raise run.monitor.diverged(f'weights or their loss are not finite after iter {state.iter_num}')
+        self.writer.wait() # so that there is at most one copy in memory
+        checkpoint = make_checkpoint(run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'],
+                                     self.settings, data_checksum(self.meta))
+        is_best = state.best_iter == state.last_eval_iter == state.iter_num
+        self.writer.put(snapshot(checkpoint), is_best, iter_label(state.iter_num, self.plan.max_iters))
+        self.saved = version
+
+    def samples(self, count):
+        """Print texts that the model generates, always with the same seed, so that only the model changes."""
+        if not self.enabled:
+            return
+        model, tokenizer = self.run.raw_model, from_json(self.meta['tokenizer'])
+        try:
+            tokenizer.encode('') # GPT-2's vocabulary is downloaded on first use, which may fail
+        except SystemExit as problem:
+            return say(f'skipping samples: {problem}')
+        model.eval()
+        texts = generate_texts(model, tokenizer, [''], count, self.settings['sample_tokens'], Sampling(0.6),
+                               self.settings['seed'], self.run.machine.device)
+        for text in texts:
+            say('-' * 20 + f'\n{text.text.strip()}')
+        say('-' * 20)
+        model.train()
+
+    def finish(self, stopped_by, resume_command):
+        """Wait for the files; then print samples of the best weights, or how to resume a stopped run."""
+        if not self.enabled:
+            return
+        state, kept = self.run.state, self.settings['save_checkpoints']
+        self.writer.finish()
+        if stopped_by:
+            draw_loss(self.path('log.jsonl'), self.path('loss.png'))
+            saved = f'saved {self.path(LAST)}; to continue:\n    {resume_command}' if kept else 'not saved'
+            return say(f'stopped by {stopped_by} after iter {state.iter_num}; {saved}')
+        if kept and state.best_iter != state.iter_num and os.path.exists(self.path(BEST)):
+            say(f'samples of {self.path(BEST)}, from iter {state.best_iter}:')
+            self.run.raw_model.load_state_dict(read_checkpoint(self.path(BEST))['model'])
+        self.samples(3)
+        say(f'done in {state.minutes:.1f} minutes: best val {state.best_val_loss:.4f} | loss curve '
+            + self.path('loss.png')
+            + (f' | for more:\n    python sample.py {quoted("--out_dir=" + self.run_dir)}' if kept else ''))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if not self.enabled:
+            return
+        try:
+            # weights in the middle of an update, or that have diverged, are not worth a checkpoint
+            if error and not isinstance(error, Diverged) and not self.run.updating:
+                self.save()
+            self.writer.finish()
+        except (SystemExit, Exception) as problem: # what ended the run is the error to report
+            if not error:
+                raise
+            say(f'WARNING: not saved: {problem}')
+        finally:
+            self.lock.release()
+
+
+def quoted(word):
+    """A word of a command, as the shell of this system takes it."""
+    if os.name == 'nt':
+        return subprocess.list2cmdline([word])
+    return shlex.quote(word)
+
+
+def start_run_dir(run_dir, resumed_from, overwrite):
+    """
+    Make the folder of a run, lock it, and remove what must not be mistaken for a part of it.
+
+    resumed_from: the checkpoint that the run resumes from, '' for a new run
+    returns the lock; SystemExit when another process is using the folder
+    """
+    last = os.path.join(run_dir, LAST)
+    try:
+        os.makedirs(run_dir, exist_ok=True)
+        lock = lock_folder(run_dir)
+        if lock is None:
+            raise SystemExit(f'out_dir: {run_dir} is in use by {running_process(run_dir)}; wait until it '
+                             'ends, or choose another --out_dir')
+        if resumed_from and resumed_from != last and os.path.exists(last):
+            os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt')) # else it would replace the good one
+        elif overwrite and not resumed_from:
+            remove_run(run_dir)
+        elif not resumed_from and holds_a_run(run_dir): # written since the settings were checked
+            raise SystemExit(f'out_dir: {run_dir} holds a run by now; choose another --out_dir')
+    except OSError as error:
+        raise SystemExit(f'out_dir: {run_dir} cannot be created or changed ({error.strerror}); '
+                         'choose another --out_dir') from None
+    return lock
+
+
+def running_process(run_dir):
+    """The process that run.json in the folder of a run names."""
+    try:
+        with open(os.path.join(run_dir, 'run.json'), encoding='utf-8') as file:
+            found = json.load(file)
+        return f'process {found["pid"]} on {found["host"]}, started {found["started"]}'
+    except (OSError, ValueError, KeyError, TypeError):
+        return 'another process'
+
+
+def describe_run(settings, run):
+    """What run.json holds: settings, model, versions, commit if there is one, machine."""
+    machine, model = run.machine, run.raw_model
+    name = torch.cuda.get_device_name(machine.device) if machine.on_gpu else platform.processor()
+    versions = {'python': platform.python_version(), 'torch': torch.__version__, 'numpy': np.__version__}
+    return {'settings': settings, 'model_config': vars(model.config), 'n_params': model.n_params(),
+            'command': sys.argv, 'commit': git_commit(), 'versions': versions,
+            'machine': {'system': platform.platform(), 'device': machine.device, 'device_name': name,
+                        'dtype': machine.dtype, 'compile': machine.compile, 'processes': machine.world_size,
+                        'threads': torch.get_num_threads()},
+            'host': platform.node(), 'pid': os.getpid(), 'started': time.strftime('%Y-%m-%d %H:%M:%S')}
+
+
+def git_commit():
+    """The commit of this checkout; '' without one, or without git."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if not os.path.exists(os.path.join(root, '.git')): # it may lie in a folder of another repository
+        return ''
+    try:
+        return subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=root, capture_output=True, encoding='utf-8',
+                              timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ''
