@@ -59,15 +59,13 @@ import torch
 from data.bins import chars_of_nanogpt
 from data.files import atomic_write, is_stream
 from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import BEST, LAST, PREVIOUS, build, from_gpt2, read_first
+from lib.checkpoint import BEST, GPT2_NAMES, LAST, PREVIOUS, build, from_gpt2, printable, read_first
 from lib.detokenize import Completion, StreamingDetokenizer
-from lib.device import choose_compile, choose_device
+from lib.device import DTYPES, choose_compile, choose_device
 from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
 from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
 
-GPT2_NAMES = 'gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'
-DTYPES = 'float32', 'bfloat16', 'float16'
 RANGES = {'num_samples': (1, 1_000), 'max_new_tokens': (1, 1_000_000), 'num_beams': (1, 1_000),
           'num_draft_tokens': (0, 1_000), 'temperature': (0, math.inf), 'top_k': (0, math.inf),
           'min_p': (0, 1), 'repetition_penalty': (0.01, 100), 'length_penalty': (0, 10),
@@ -180,7 +178,7 @@ def check_stop_strings(stops, tokenizer):
 def check_utf8(where, text):
     """SystemExit for lone surrogates, which is how Python represents bytes that are not UTF-8."""
     if any('\ud800' <= char <= '\udfff' for char in text):
-        raise SystemExit(f'{where}: expected text in UTF-8, got {ascii(text)[:40]}')
+        raise SystemExit(f'{where}: expected text in UTF-8, got {printable(text)}')
 
 
 def check_prompts(prompts, tokenizer, block_size):
@@ -193,7 +191,7 @@ def check_prompts(prompts, tokenizer, block_size):
             raise SystemExit(f'{where}: {problem}') from None
         if length > block_size:
             raise SystemExit(f'{where}: expected a prompt of at most {block_size} tokens (block_size), got '
-                             f'{length}: {ascii(prompt)[:40]}; shorten it')
+                             f'{length}: {printable(prompt)}; shorten it')
 
 
 # ---- the model ----
