@@ -333,7 +333,8 @@ def complete_prompts(complete, prompts, tokenizer, logprobs, out_file):
                             for completion in completions)
     if isinstance(stopped, KeyboardInterrupt):
         saved = f'; {len(completions)} completions are in {out_file}' if out_file and completions else ''
-        print(f'\nsample.py: interrupted{saved}', file=sys.stderr)
+        print(flush=True) # ends the line of the completion that was interrupted
+        print(f'sample.py: interrupted{saved}', file=sys.stderr)
         raise SystemExit(130)
     if stopped:
         raise stopped

@@ -128,8 +128,9 @@ def test_completions_do_not_depend_on_the_batch_and_keep_the_order_of_the_prompt
         assert list(stream_texts(model, TOKENIZER, PROMPTS, 2, count, sampling, batch_size=size)) == alone
     assert [completion.prompt for completion in alone] == [prompt for prompt in PROMPTS for _ in range(2)]
     assert len({completion.text for completion in alone}) == 12 # 'a' is there twice, with the same noise
-    more_samples = generate_texts(model, TOKENIZER, PROMPTS[:1], 5, count, sampling)
-    assert more_samples[:2] == alone[:2]
+    before = torch.get_rng_state()
+    assert generate_texts(model, TOKENIZER, PROMPTS[:1], 5, count, sampling)[:2] == alone[:2]
+    assert torch.equal(torch.get_rng_state(), before) # that of training is left alone
 
 
 def test_the_prompt_is_read_once_for_all_samples_and_then_one_token_at_a_time_with_the_keys_so_far():
@@ -208,10 +209,10 @@ def test_top_k_keeps_all_tokens_as_probable_as_the_last_of_the_k():
     assert (frequencies(logits, Sampling(top_k=2)) > 0).tolist() == [False, True, True, True, True, False]
 
 
-@pytest.mark.parametrize('temperature', [0, 1e-30, 1e-300])
-def test_a_temperature_of_zero_or_almost_zero_takes_the_most_probable_token(temperature):
+def test_a_temperature_of_zero_or_almost_zero_takes_the_most_probable_token():
     logits = torch.tensor([[2.0, -1.0, 3.0, 2.999], [-5.0, -4.0, -6.0, -7.0]])
-    assert sample_token(logits, Sampling(temperature), torch.tensor([0.9, 0.9])).tolist() == [2, 1]
+    for temperature in 0, 1e-30, 1e-300:
+        assert sample_token(logits, Sampling(temperature), torch.tensor([0.9, 0.9])).tolist() == [2, 1]
 
 
 def test_noise_at_either_end_samples_no_token_of_probability_zero():
@@ -233,43 +234,25 @@ def test_noise_is_uniform_and_depends_on_the_seed_and_the_row_only():
     assert len(counts) == 20 and 5 < ((counts - 500.0) ** 2 / 500).sum() < 50 # chi-square of 19 degrees
 
 
-def test_the_same_seed_gives_the_same_completions_and_leaves_the_generator_of_torch_alone():
-    model, before = random_model(), torch.get_rng_state()
-    first, again, other = (generate_texts(model, TOKENIZER, ['a', 'b'], 2, 20, Sampling(), seed)
-                           for seed in (1, 1, 2))
-    assert first == again and all(a.text != b.text for a, b in zip(first, other, strict=True))
-    assert torch.equal(torch.get_rng_state(), before)
+@pytest.mark.parametrize('penalty', [0.5, 1.2, 5.0])
+def test_the_repetition_penalty_applies_to_all_tokens_so_far_but_the_separator(penalty):
+    model, idx, separator, ends = random_model(), random_ids(8, 5) % 28, 28, set()
+    idx[:, 0] = separator
+    with torch.no_grad():
+        model.lm_head.weight[separator] *= 2 # is probable at some point
 
-
-def penalized(penalty, exempt=()):
-    """Greedy choice for the naive loop with a repetition penalty on all tokens so far but the exempt ones."""
     def choose(logits, idx):
         for row, seen in zip(logits, idx, strict=True):
-            for i in set(seen.tolist()) - set(exempt):
+            for i in set(seen.tolist()) - {separator}:
                 row[i] = row[i] / penalty if row[i] > 0 else row[i] * penalty
         return logits.argmax(-1)
-    return choose
 
-
-@pytest.mark.parametrize('penalty', [0.5, 1.2, 5.0])
-def test_the_repetition_penalty_applies_to_the_tokens_of_the_prompt_and_the_completion(penalty):
-    model, idx = random_model(), random_ids(3, 5)
-    found = generated(model, idx, 3 * BLOCK, Sampling(0.0, repetition_penalty=penalty))
-    assert torch.equal(found, naive(model, idx, 3 * BLOCK, penalized(penalty)))
-    assert not torch.equal(found, naive(model, idx, 3 * BLOCK))
-
-
-def test_the_repetition_penalty_does_not_apply_to_the_separator_before_the_prompt():
-    model, eot = random_model(SEPARATED.n_vocab, block_size=48), SEPARATED.eot
-    ids, ends = torch.tensor([[eot, *SEPARATED.encode('ab')]]), []
-    for seed in range(4):
-        with torch.no_grad(): # the separator is probable at some point
-            model.lm_head.weight[eot] = 2 * torch.randn(32, generator=torch.Generator().manual_seed(seed))
-        found, = generate_texts(model, SEPARATED, ['ab'], 1, 12, Sampling(0.0, repetition_penalty=0.3))
-        right, wrong = (naive(model, ids, 12, penalized(0.3, exempt))[0].tolist() for exempt in ([eot], []))
-        assert found.ids == (right + [eot])[:(right + [eot]).index(eot)]
-        ends.append(right != wrong)
-    assert any(ends)
+    found = generated(model, idx, 24, Sampling(0.0, repetition_penalty=penalty), stop_tokens={separator})
+    for row, expected in zip(found.tolist(), naive(model, idx, 24, choose).tolist(), strict=True):
+        end = [*expected, separator].index(separator)
+        ends.add(end)
+        assert row[:end] == expected[:end] and set(row[end:]) <= {separator}
+    assert len(ends) > 1 and not torch.equal(found, generated(model, idx, 24, stop_tokens={separator}))
 
 
 @pytest.mark.parametrize('decode', [
@@ -286,15 +269,6 @@ def test_padding_of_the_vocabulary_is_never_generated(decode):
     assert decode(model, idx, 30).max() < 20
 
 
-@pytest.mark.parametrize('sampling', [GREEDY, Sampling(1.3, top_k=5, repetition_penalty=1.5)])
-def test_logprobs_are_those_of_the_model_at_temperature_one(sampling):
-    model = random_model(block_size=40)
-    for completion in stream_texts(model, TOKENIZER, ['the cat', 'a', ''], 2, 20, sampling, logprobs=True):
-        expected = logprobs_of(model, prompt_ids(TOKENIZER, completion.prompt), completion.ids)
-        assert np.abs(np.subtract(completion.logprobs, expected)).max() < 1e-4
-        assert len(completion.logprobs) == 20
-
-
 @pytest.mark.parametrize('decode', [prompt_lookup_decode, generate, lambda *args: beam_search(*args, 1)])
 def test_logits_that_are_not_finite_end_in_one_line(decode):
     model = random_model()
@@ -308,15 +282,6 @@ def test_logits_that_are_not_finite_end_in_one_line(decode):
 
 def beam_rank(tokens, score, length_penalty):
     return score / len(tokens) ** length_penalty
-
-
-@pytest.mark.parametrize('family', ['modern', 'gpt2'])
-@pytest.mark.parametrize('length', [1, 2 * BLOCK + 3])
-def test_one_beam_is_the_greedy_sequence_with_its_log_probability(family, length):
-    model, idx = random_model(**FAMILIES[family]), random_ids(1, length)
-    tokens, score = beam_search(model, idx, 2 * BLOCK, 1)
-    assert tokens == generated(model, idx, 2 * BLOCK)[0].tolist()
-    assert abs(score - sum(logprobs_of(model, idx[0].tolist(), tokens))) < 1e-3
 
 
 @torch.no_grad()
@@ -336,9 +301,9 @@ def plain_beam_search(model, ids, count, num_beams, length_penalty, stops):
 
 @pytest.mark.parametrize('length_penalty', [0.0, 1.0])
 @pytest.mark.parametrize('stops', [(), (0, 5, 9, 12)])
-@pytest.mark.parametrize('num_beams', [2, 5])
+@pytest.mark.parametrize('num_beams', [1, 2, 5])
 def test_beam_search_finds_what_the_plain_definition_finds(num_beams, stops, length_penalty):
-    for seed in range(4):
+    for seed in range(3):
         model, ids = random_model(16, 16, seed, n_kv_head=2), [seed, 3, 8]
         tokens, score = beam_search(model, torch.tensor([ids]), 5, num_beams, length_penalty, stops)
         expected, bar = plain_beam_search(model, ids, 5, num_beams, length_penalty, stops)
@@ -422,21 +387,6 @@ def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_ar
         longest = max(longest, len(completion.ids))
         assert len(passes) == longest + 1 # this one, or one before it, has just ended
     assert longest > 3
-
-
-def test_the_pieces_of_the_first_completion_are_streamed():
-    model, pieces = random_model(), []
-    first, second = stream_texts(model, TOKENIZER, ['a', 'b'], 1, 20, Sampling(), on_piece=pieces.append,
-                                 stops=['~'])
-    assert pieces == list(first.text) and first.text != second.text
-
-
-def test_generation_ends_when_all_completions_have_reached_a_stop_string():
-    model = random_model(block_size=128)
-    ends = [each.text.index('a') for each in generate_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0))]
-    passes = record_forward_passes(model)
-    list(stream_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0), stops=['a']))
-    assert len(passes) == max(ends) + 1 < 100
 
 
 def test_a_prompt_starts_with_the_separator_and_is_never_empty():
