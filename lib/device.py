@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lib.log import say
 from lib.optim import parameter_groups
 from model import GPT, MAX_LOGITS
 
@@ -50,17 +51,15 @@ def setup_machine(device, dtype, compile, backend):
     """
     The Machine for these settings, which may be 'auto'; joins the other processes under torchrun.
 
-    Rank 0 prints what was chosen, and why; the output of other ranks is discarded from here on.
+    Prints what was chosen, and why.
     """
     device, device_reason = choose_device(device)
     rank, world_size, rank_device = join_processes(device, backend)
-    if rank != 0:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8')
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
-    print(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
+    say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
-          + (f' | {world_size} processes' if world_size > 1 else ''), flush=True)
+          + (f' | {world_size} processes' if world_size > 1 else ''))
     return Machine(rank_device, dtype, use_compile, rank, world_size)
 
 
@@ -154,7 +153,7 @@ def torchrun_ranks(environ=os.environ):
     if not all(environ.get(name) for name in names):
         return None # a scheduler sets some of them for other purposes
     values = [environ[name] for name in names[:3]]
-    if not all(value.isdigit() for value in values) or int(values[0]) >= int(values[2]):
+    if not all(value.isdecimal() for value in values) or int(values[0]) >= int(values[2]):
         raise SystemExit('torchrun: expected whole numbers with RANK < WORLD_SIZE in the environment, got '
                          f'RANK={values[0]} LOCAL_RANK={values[1]} WORLD_SIZE={values[2]}; start the '
                          'processes with torchrun, or unset these variables')

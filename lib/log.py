@@ -227,11 +227,12 @@ def describe(error):
 # ---- lines and pictures ----
 
 def draw_loss(log_path, picture_path):
-    """Draw training and validation loss over the updates as a PNG file."""
+    """Draw the losses over the updates as a PNG file; returns False without matplotlib, else True."""
     try:
         import matplotlib
     except ImportError:
-        return say('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+        say('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+        return False
     matplotlib.use('Agg') # draws into a file, without a screen
     from matplotlib import pyplot
     records = read_log(log_path)
@@ -252,6 +253,7 @@ def draw_loss(log_path, picture_path):
     except SystemExit as problem:
         say(f'loss curve: {problem}')
     pyplot.close(figure)
+    return True
 
 
 def progress_line(record, max_iters, tokens_per_second, mfu, seconds_left):

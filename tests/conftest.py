@@ -1,4 +1,4 @@
-"""What several files share: a way to run a script, a tiny dataset, and a run that was trained on it."""
+"""What several files share: ways to run a script, a tiny dataset, a trained run, comparisons of runs."""
 import os
 
 # of this process and of those it starts; tiny models gain nothing from more
@@ -6,9 +6,11 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
 import functools
+import hashlib
 import io
 import json
 import math
+import multiprocessing
 import random
 import runpy
 import signal
@@ -23,6 +25,11 @@ REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
         '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 
+STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2')
+                if hasattr(signal, name)]
+FORKS = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
+FORKS.set_forkserver_preload(['train', 'torch._dynamo', 'matplotlib.pyplot']) # seconds of imports
+
 
 @dataclass(frozen=True)
 class Result:
@@ -34,7 +41,7 @@ class Result:
 def run(script, *flags, cwd):
     """A script of this repository from its first line to its last, in this process but in another folder."""
     path, before = os.path.join(REPO, script), (sys.argv, os.getcwd(), torch.get_num_threads())
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     out, status, message = io.StringIO(), 0, ''
     sys.argv = [path, *flags]
     os.chdir(cwd)
@@ -42,8 +49,8 @@ def run(script, *flags, cwd):
         with contextlib.redirect_stdout(out):
             runpy.run_path(path, run_name='__main__')
     except SystemExit as error:
-        told = isinstance(error.code, str)
-        status, message = (1, error.code) if told else (error.code or 0, '')
+        has_message = isinstance(error.code, str)
+        status, message = (1, error.code) if has_message else (error.code or 0, '')
     finally:
         sys.argv, here, threads = before
         os.chdir(here)
@@ -64,6 +71,45 @@ def process(script, *flags, cwd, before=(), **env):
                           capture_output=True, encoding='utf-8', timeout=300)
 
 
+def fork(script, *flags, cwd, out='out.txt', memory=0, setup=None, **env):
+    """
+    A script in a new process that starts at once, with multiprocessing's methods: kill(), join(), exitcode.
+
+    out: the file in cwd for its output, whose last line is the peak of its memory in kB, where Linux tells
+    memory: bytes that it may allocate; 0: any; setup: a function of the test file to call first
+    """
+    child = FORKS.Process(target=forked, args=(script, flags, cwd, out, memory, setup, env), daemon=True)
+    child.start()
+    return child
+
+
+def forked(script, flags, cwd, out, memory, setup, env):
+    """The child of fork()."""
+    os.chdir(cwd)
+    os.environ.update(env)
+    sys.argv = [os.path.join(REPO, script), *flags]
+    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    if setup:
+        setup()
+    if memory:
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (proc_kilobytes('VmSize') * 1024 + memory,) * 2)
+    try:
+        runpy.run_path(sys.argv[0], run_name='__main__')
+    finally: # multiprocessing prints the message of a SystemExit after this
+        print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
+
+
+def proc_kilobytes(name):
+    """What Linux says of the memory of this process; 0 elsewhere."""
+    if not os.path.exists('/proc/self/status'):
+        return 0
+    with open('/proc/self/status', encoding='utf-8') as f:
+        return int(dict(line.split(':') for line in f)[name].split()[0])
+
+
 def is_one_line(result):
     """Whether a run ended as a user's mistake should: status 1, one line, no traceback."""
     return result.status == 1 and result.message and '\n' not in result.message
@@ -80,6 +126,44 @@ def log_of(out_dir, key='loss'):
         return [record for record in map(json.loads, f) if key in record]
 
 
+def val_losses(out_dir):
+    return [record['val_loss'] for record in log_of(out_dir, 'val_loss')]
+
+
+def same(a, b):
+    """Whether two checkpoints, or parts of them, are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def assert_same_run(resumed, whole):
+    """Two out_dirs hold the same weights, the same optimizer state and the same numbers in the log."""
+    mine, theirs = ([r | {'dt': 0} for r in log_of(out_dir)] for out_dir in (resumed, whole))
+    assert mine == theirs != []
+    mine, theirs = (read(os.path.join(out_dir, 'ckpt.pt')) for out_dir in (resumed, whole))
+    assert all(same(mine[key], theirs[key]) for key in ('model', 'optimizers', 'iter_num'))
+
+
+def files(folder):
+    """{name: checksum} of all files below a folder."""
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def prepared(text, folder):
+    """The dataset of a text, one id for each character, as a flag."""
+    folder.mkdir(exist_ok=True)
+    (folder / 'text.txt').write_text(text, encoding='utf-8')
+    result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
+    assert result.status == 0, result.message
+    return f'--dataset={folder / "bins"}'
+
+
 def tiny_text():
     """40 kB that a small model can learn something about, some of its characters longer than one byte."""
     rng = random.Random(0)
@@ -90,11 +174,7 @@ def tiny_text():
 @pytest.fixture(scope='session')
 def dataset(tmp_path_factory):
     """The folder of a small prepared text, one id for each character; read only."""
-    folder = tmp_path_factory.mktemp('dataset')
-    (folder / 'text.txt').write_text(tiny_text(), encoding='utf-8')
-    result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
-    assert result.status == 0, result.message
-    return str(folder / 'bins')
+    return prepared(tiny_text(), tmp_path_factory.mktemp('dataset')).partition('=')[2]
 
 
 @pytest.fixture(scope='session')
@@ -107,8 +187,9 @@ def trained(dataset, tmp_path_factory):
 
 
 @pytest.fixture
-def train(dataset, tmp_path):
+def train(dataset, tmp_path, monkeypatch):
     """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
+    monkeypatch.setitem(sys.modules, 'matplotlib', None) # as if not installed: half of the time of a run
     words = f'--dataset={dataset}', *TINY, '--out_dir=out'
     return lambda *flags: run('train.py', *words, *flags, cwd=tmp_path)
 
