@@ -450,7 +450,7 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
     init_path: the checkpoint that the run starts from, whose tokenizer a text of its own then gets; '': none
     """
     text, max_samples = s['input'], s['max_samples']
-    folder, script = find_dataset(s['dataset'], run_dir, own_text=bool(text) or max_samples >= 0)
+    folder, script = find_dataset(s['dataset'], run_dir, bool(text), max_samples)
     tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
     # a resumed run keeps its bins, though the text that they are from may have changed or be gone
     if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):

@@ -41,7 +41,10 @@ def test_a_dataset_is_found_by_name_and_by_path():
     os.makedirs('other')
     with open('other/prepare.py', 'w', encoding='utf-8') as file:
         file.write('')
-    assert find_dataset('other', 'out', own_text=False) == ('other', os.path.join('other', 'prepare.py'))
+    script = os.path.join('other', 'prepare.py')
+    assert find_dataset('other', 'out', own_text=False) == ('other', script)
+    # all runs share what was prepared of a number of samples
+    assert find_dataset('other', 'out', max_samples=5) == (os.path.join('other', 'max_samples-5'), script)
 
 
 def test_what_is_no_dataset_is_one_line_with_what_to_type(tmp_path):
@@ -103,8 +106,10 @@ def test_the_data_of_a_run_is_its_own_or_that_of_its_dataset():
     assert dataset_of_run('out', {'dataset': 'mine'}) == 'mine'
     assert dataset_of_run('out', {'dataset': 'text'}) == os.path.join(bins.DATA, 'text')
     assert dataset_of_run('out', {'dataset': 'nosuch'}) == 'nosuch'
-    for settings in {'dataset': 'mine', 'input': 'my.txt'}, {'dataset': 'tinystories', 'max_samples': 0}:
-        assert dataset_of_run('out', settings) == os.path.join('out', 'data')
+    for more in {}, {'max_samples': 0}:
+        assert dataset_of_run('out', {'dataset': 'mine', 'input': 'my.txt', **more}) == os.path.join('out', 'data')
+    shared = dataset_of_run('out', {'dataset': 'text', 'max_samples': 0})
+    assert shared == os.path.join(bins.DATA, 'text', 'max_samples-0')
     make_bins('out/data') # since the dataset's folder could not be written
     assert dataset_of_run('out', {'dataset': 'text'}) == os.path.join('out', 'data')
 

@@ -8,7 +8,6 @@ from conftest import is_one_line, log_of, read, run
 from data import bins
 from lib.checkpoint import build
 from tools import eval_quantization, judge_stories
-from tools.datasets import dataset_of_run
 
 
 def test_quantization_is_evaluated_on_the_last_incomplete_batch_too(trained, dataset):
@@ -44,10 +43,3 @@ def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
 def test_a_setting_that_leaves_nothing_to_measure_ends_in_one_line(tmp_path, script, flag):
     result = run(f'tools/{script}.py', flag, cwd=tmp_path)
     assert is_one_line(result) and 'got 0' in result.message
-
-
-def test_a_run_on_a_text_of_its_own_has_its_bins_in_its_folder(tmp_path):
-    assert dataset_of_run(str(tmp_path), {'dataset': str(tmp_path)}) == str(tmp_path)
-    assert dataset_of_run(str(tmp_path), {'dataset': 'text'}).endswith(os.path.join('data', 'text'))
-    (tmp_path / 'data').mkdir()
-    assert dataset_of_run(str(tmp_path), {'dataset': 'text'}) == str(tmp_path / 'data')

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 
 from bench import WEIGHT_DTYPES, prepare_for_decoding
 from data import bins
+from data.datasets import dataset_of_run
 from lib.checkpoint import BEST, build, read_checkpoint
-from tools.datasets import dataset_of_run
 
 
 @torch.no_grad()

@@ -30,12 +30,12 @@ config = configure(globals())
 import re
 
 from data import bins
+from data.datasets import dataset_of_run
 from data.tinystories.stories import NAMES
 from data.tokenizer import from_json
 from lib.checkpoint import BEST, build, read_checkpoint
 from lib.device import choose_device
 from lib.generate import Sampling, generate_texts
-from tools.datasets import dataset_of_run
 
 N_GRAM = 15 # words
 
