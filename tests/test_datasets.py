@@ -107,7 +107,8 @@ def test_the_data_of_a_run_is_its_own_or_that_of_its_dataset():
     assert dataset_of_run('out', {'dataset': 'text'}) == os.path.join(bins.DATA, 'text')
     assert dataset_of_run('out', {'dataset': 'nosuch'}) == 'nosuch'
     for more in {}, {'max_samples': 0}:
-        assert dataset_of_run('out', {'dataset': 'mine', 'input': 'my.txt', **more}) == os.path.join('out', 'data')
+        found = dataset_of_run('out', {'dataset': 'mine', 'input': 'my.txt', **more})
+        assert found == os.path.join('out', 'data')
     shared = dataset_of_run('out', {'dataset': 'text', 'max_samples': 0})
     assert shared == os.path.join(bins.DATA, 'text', 'max_samples-0')
     make_bins('out/data') # since the dataset's folder could not be written
