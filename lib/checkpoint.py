@@ -113,6 +113,8 @@ def save(checkpoint, path, previous=''):
     with atomic_write(path) as file:
         torch.save(checkpoint, file)
         if previous and os.path.exists(path):
+            file.flush()
+            os.fsync(file.fileno()) # a full disk must show before the previous checkpoint is replaced
             link(path, previous)
 
 
@@ -121,7 +123,7 @@ def link(path, other):
     with replacing(other) as temporary:
         remove(temporary)
         try:
-            os.link(path, temporary)
+            os.link(os.path.realpath(path), temporary) # not the symbolic link, which would name the new file
         except OSError:
             shutil.copyfile(path, temporary)
 

@@ -5,7 +5,9 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
+import errno
 import io
+import itertools
 import json
 import random
 import runpy
@@ -177,3 +179,31 @@ def same(a, b):
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return a == b
+
+
+# ---- small checkpoints ----
+
+def small_checkpoint(iter_num, **more):
+    """The least that is a checkpoint; its weights say which one it is."""
+    weights = {'w': torch.full((50,), float(iter_num))}
+    return {'model': weights, 'model_config': {}, 'iter_num': iter_num} | more
+
+
+def iter_of(path):
+    """iter_num of a file that save(small_checkpoint(...)) wrote, which must be complete."""
+    from lib.checkpoint import read_checkpoint
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint['model']['w'], torch.full((50,), float(checkpoint['iter_num'])))
+    return checkpoint['iter_num']
+
+
+def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
+    """Make the nth call of a function, and all that follow, fail as on a full disk."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def failing(*args, **kwargs):
+        if next(calls) >= nth:
+            raise OSError(number, os.strerror(number))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)
