@@ -218,8 +218,10 @@ def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
     weights = 4 * model.n_params()
     by_muon = 4 * sum(p.numel() for p in parameter_groups(model)['matrix'].values())
     state = 2 * weights - (by_muon if optimizer == 'muon' else 0)
-    one, two = (saved_activations(config, n, dtype) for n in (1, 2)) # linear in the batch size
-    activations = one + (batch_size - 1) * (two - one)
+    two, three = (saved_activations(config, n, dtype) for n in (2, 3))
+    # linear in the batch size, except that one sequence needs fewer copies for contiguous tensors
+    activations = two + (batch_size - 2) * (three - two) if batch_size > 1 else \
+        saved_activations(config, 1, dtype)
     # the logits in float32, their softmax, and the gradients of both
     logits = 16 * min(batch_size * config.block_size * config.vocab_size, max(MAX_LOGITS, config.vocab_size))
     needed = {'weights': weights, 'gradients': weights, 'optimizer state': state,
