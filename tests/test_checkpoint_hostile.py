@@ -11,7 +11,6 @@ import pickle
 import random
 import zipfile
 from collections import Counter, OrderedDict
-from dataclasses import asdict
 
 import pytest
 import torch
@@ -20,16 +19,8 @@ from conftest import error_of, is_one_line, random_model, run, same
 import train as training
 from data import bins
 from data.tokenizer import from_json
-from lib.checkpoint import (
-    RunState,
-    build,
-    checksum,
-    choose_config,
-    load_initial_checkpoint,
-    read_checkpoint,
-    save,
-    snapshot,
-)
+from lib import checkpoint as lib_checkpoint
+from lib.checkpoint import build, checksum, read_checkpoint, save
 from lib.device import Machine
 from lib.generate import generate_texts
 from lib.optim import make_optimizers, set_rates
@@ -46,10 +37,9 @@ def complete(arch='modern', chars='\n abcdefghijk'):
     idx = torch.arange(16).view(2, 8) % len(chars)
     for _ in range(2):
         training.train_step(model, optimizers, [(idx, idx.roll(-1, 1))], contextlib.nullcontext())
-    return snapshot({'model': model.state_dict(), 'model_config': asdict(model.config), 'scaler': None,
-                     'tokenizer': {'kind': 'char', 'chars': chars}, 'settings': training.config.settings,
-                     'optimizers': [optimizer.state_dict() for optimizer in optimizers],
-                     **asdict(RunState(iter_num=2, minutes=0.5, best_val_loss=2.5, last_eval_iter=2))})
+    state = lib_checkpoint.RunState(iter_num=2, minutes=0.5, best_val_loss=2.5, last_eval_iter=2)
+    return lib_checkpoint.snapshot(lib_checkpoint.make_checkpoint(
+        model, state, optimizers, None, {'kind': 'char', 'chars': chars}, training.config.settings, ''))
 
 
 def read_and_build(path):
@@ -61,23 +51,15 @@ def read_and_build(path):
 # ---- random damage ----
 
 def damaged(content, rng):
-    """Bytes with one to three random changes."""
-    content = bytearray(content)
+    """Bytes with one to three pieces flipped, overwritten, reversed, doubled or cut out."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        size = min(rng.choice((1, 2, 4, 16, 64, 512, 4096)), len(content) // 2)
-        a, b = (rng.randrange(max(1, len(content) - size)) for _ in range(2))
-        kind = rng.choice(('bit', 'bit', 'bit', 'bytes', 'cut', 'insert', 'drop', 'zeros', 'swap', 'junk'))
-        if kind == 'bit' and content:
-            content[a] ^= 1 << rng.randrange(8)
-        elif kind == 'bytes':
-            content[a:a + min(size, 4)] = rng.randbytes(min(size, 4))
-        elif kind == 'swap':
-            content[a:a + size], content[b:b + size] = content[b:b + size], content[a:a + size]
-        elif kind == 'insert' or kind == 'junk':
-            content[a if kind == 'insert' else len(content):0] = rng.randbytes(size)
-        else:
-            content[a:len(content) if kind == 'cut' else a + size] = bytes(size) if kind == 'zeros' else b''
-    return bytes(content)
+        start = rng.randrange(len(content) + 1)
+        end = start + rng.choice((1, 1, 1, 4, 64, 4096, len(content)))
+        piece = content[start:end]
+        flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
+        changed = flipped, flipped, rng.randbytes(len(piece)), bytes(len(piece)), piece[::-1], piece * 2, b''
+        content = content[:start] + rng.choice(changed) + content[end:]
+    return content
 
 
 def damaged_metadata(content, rng):
@@ -112,19 +94,9 @@ def test_a_file_with_random_damage_ends_in_one_line_or_is_read_as_it_was_written
     (1 << 40).to_bytes(8, 'little') + b'{"a":{"dtype":"F32"}}', b'\x93NUMPY\x01\x00', b'GGUF\x03\x00'],
     ids=lambda content: repr(content[:12]))
 def test_a_file_of_another_kind_ends_in_one_line(tmp_path, content):
-    rng = random.Random(0)
-    for junk in (b'', *(rng.randbytes(999) for _ in range(4 * FUZZ))):
+    for junk in (b'', random.Random(0).randbytes(999)):
         (tmp_path / 'ckpt.pt').write_bytes(content + junk)
         assert 'ckpt.pt: ' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
-
-
-@pytest.mark.parametrize('names', [['a.txt'], ['x/data.pkl'], ['x/data.pkl', 'x/version'],
-                                   ['data.pkl', 'data/0'], ['x/data.pkl', 'y/version']], ids=str)
-def test_a_zip_file_of_other_things_ends_in_one_line(tmp_path, names):
-    with zipfile.ZipFile(tmp_path / 'ckpt.pt', 'w') as archive:
-        for name in names:
-            archive.writestr(name, b'3\n')
-    assert 'ckpt.pt: not a checkpoint' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
 
 
 # ---- impossible contents with a correct checksum ----
@@ -167,8 +139,8 @@ def resume_and_sample(run_dir, folder):
     """What train.py --init_from=resume and sample.py do with a checkpoint, for one update and one token."""
     s = training.config.settings | {'init_from': 'resume', 'n_embd': 8, 'batch_size': 2}
     meta = bins.load_meta(folder)
-    checkpoint, path = load_initial_checkpoint('resume', run_dir)
-    config = choose_config(checkpoint, path, s, {'n_embd'}, meta)
+    checkpoint, path = lib_checkpoint.load_initial_checkpoint('resume', run_dir)
+    config = lib_checkpoint.choose_config(checkpoint, path, s, {'n_embd'}, meta)
     plan = make_plan(s, set(), config, meta)
     run = training.build_run(s, config, Machine('cpu', 'float32', False), folder, meta, checkpoint, path)
     run.is_sound()
@@ -195,25 +167,24 @@ def test_impossible_contents_end_in_one_line_or_can_be_trained_and_sampled(tmp_p
         if not isinstance(contents, dict): # save takes nothing else
             continue
         save(contents, tmp_path / 'ckpt.pt')
-        try:
-            counts['refused' if error_of(resume_and_sample, str(tmp_path), dataset) else 'used'] += 1
-        except BaseException:
-            torch.save(contents, f'{tmp_path}/failed.pt') # for a look at it
-            raise
+        counts['refused' if error_of(resume_and_sample, str(tmp_path), dataset) else 'used'] += 1
     print(f'{arch}:', dict(counts))
     assert min(counts['refused'], counts['used']) > 0
 
 
-def test_a_run_refuses_an_impossible_checkpoint_in_one_line_and_changes_nothing(tmp_path, dataset, chars):
+def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_path, dataset, chars):
     words = f'--dataset={dataset}', '--device=cpu', '--out_dir=out', '--max_iters=3', '--init_from=resume'
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n{"iter": 3', encoding='utf-8')
-    good = complete('modern', chars)
-    for wrong in ({'model_config': {}}, {'iter_num': -1}, {'optimizers': [None, None]}):
-        save(good | wrong, tmp_path / 'out' / 'ckpt.pt')
+    path, good = tmp_path / 'out' / 'ckpt.pt', complete('modern', chars)
+    for wrong in ({'model_config': {}}, {'iter_num': -1}, {'optimizers': [None, None]}, {}):
+        save(good | wrong, path)
+        if not wrong:
+            write_zip(path, pickled(make_folder(str(tmp_path / 'executed'))))
         before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
         assert is_one_line(run('train.py', *words, cwd=tmp_path))
         assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
+    assert not (tmp_path / 'executed').exists()
 
 
 # ---- hostile pickles ----
@@ -269,16 +240,13 @@ def make_folder(folder):
 
 
 ATTACKS = { # each makes the folder that is named, if it is executed
-    'a function of the system': make_folder, 'a shell': lambda folder: Call(os.system, f'mkdir {folder}'),
-    'eval': lambda folder: Call(eval, f'__import__("os").mkdir({folder!r})'),
+    'a function': make_folder, 'eval': lambda folder: Call(eval, f'__import__("os").mkdir({folder!r})'),
     'the opcode INST': lambda folder: b'(' + pickle.dumps(folder, 2)[2:-1] + b'ios\nmkdir\n',
     'the opcode OBJ': lambda folder: b'(cos\nmkdir\n' + pickle.dumps(folder, 2)[2:-1] + b'o',
-    'a pickle in the pickle': lambda folder: Call(pickle.loads, pickle.dumps(make_folder(folder), 2)),
-    'a storage from bytes': lambda folder: Call(torch.storage._load_from_bytes,
-                                                pickle.dumps(make_folder(folder), 2)),
+    'from bytes': lambda folder: Call(torch.storage._load_from_bytes, pickle.dumps(make_folder(folder), 2)),
     'declared safe first': lambda folder: [Call(torch.serialization.add_safe_globals, [os.mkdir]),
                                            make_folder(folder)],
-    'in a state dict': lambda folder: {'model': OrderedDict(w=make_folder(folder)), 'model_config': {}}}
+    'among weights': lambda folder: {'model': OrderedDict(w=make_folder(folder)), 'model_config': {}}}
 
 
 @pytest.mark.filterwarnings('ignore:Detected pickle protocol 4')
@@ -295,12 +263,6 @@ def test_a_hostile_pickle_that_pickle_would_execute_executes_nothing_and_ends_in
     assert (tmp_path / 'executed').exists()
 
 
-def test_a_run_that_is_given_a_hostile_file_executes_nothing_of_it(tmp_path):
-    write_zip(tmp_path / 'ckpt.pt', pickled(make_folder(str(tmp_path / 'executed'))))
-    assert is_one_line(run('train.py', '--init_from=ckpt.pt', '--device=cpu', cwd=tmp_path))
-    assert os.listdir(tmp_path) == ['ckpt.pt']
-
-
 def tensor(storage=None, size=(50,), stride=(1,), offset=0):
     return Call(torch._utils._rebuild_tensor_v2, storage or Storage(), offset, size, stride, False, {})
 
@@ -314,35 +276,27 @@ IMPOSSIBLE = {
     'more numbers than its storage': tensor(size=(51,)), 'numbers before its storage': tensor(offset=-4),
     'a negative stride': tensor(stride=(-1,)), 'a negative size': tensor(size=(-5,)),
     'a million times a million numbers': tensor(size=(10 ** 6, 10 ** 6), stride=(0, 0)),
-    'a storage of two billion': tensor(Storage(2 ** 31 - 1)),
-    'another file of the archive': tensor(Storage(key='version')),
     'a file beside the archive': tensor(Storage(key='../../../../../etc/passwd')),
     'another kind of storage': tensor(Storage(kind=torch.DoubleStorage)),
-    'a GPU that is not there': tensor(Storage(device='cuda:77'), size=(51,)),
     '1 TB of memory': Call(torch.Tensor, 10 ** 6, 25 * 10 ** 4), '100 MB of bytes': Call(bytearray, 10 ** 8),
-    'a function for a tensor': torch._utils._rebuild_tensor, 'a device': torch.device('cpu'), 'a set': {1},
-    'a tensor as a name': b'}' + pickle.dumps([], 2)[2:-1] + b'Ns', 'a list in itself': itself,
+    'a function for a tensor': torch._utils._rebuild_tensor, 'a list in itself': itself,
     'lists that hold another twice, 60 times': doubled, 'lists in lists': b']' * 100_000 + b'a' * 99_999,
-    'a string 100,000 times': ['x' * 10_000] * 10 ** 5, 'nothing on the stack': b'R', 'no memo': b'h\x05'}
+    'a string 100,000 times': ['x' * 10_000] * 10 ** 5, 'nothing on the stack': b'R'}
 
 
 @pytest.mark.parametrize('value', IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_a_file_that_claims_the_impossible_ends_in_one_line(tmp_path, value):
-    path = tmp_path / 'ckpt.pt'
-    write_zip(path, pickled(value))
-    assert 'ckpt.pt: ' in error_of(read_and_build, path)
-    if not isinstance(value, bytes):
-        write_zip(path, pickled({'model': {'w': value}, 'model_config': {}}))
-        assert 'ckpt.pt: ' in error_of(read_and_build, path)
+    write_zip(tmp_path / 'ckpt.pt', pickled(value if isinstance(value, bytes) else {
+        'model': {'w': value}, 'model_config': {}}))
+    assert 'ckpt.pt: ' in error_of(read_and_build, tmp_path / 'ckpt.pt')
 
 
 def test_an_archive_that_expands_to_much_more_is_refused(tmp_path):
-    torch.save({'model': {'w': torch.zeros(10 ** 7)}, 'model_config': {}}, tmp_path / 'ckpt.pt')
-    with zipfile.ZipFile(tmp_path / 'ckpt.pt') as archive:
-        parts = {info.filename: archive.read(info) for info in archive.infolist()}
-    with zipfile.ZipFile(tmp_path / 'ckpt.pt', 'w', zipfile.ZIP_DEFLATED) as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
+    torch.save({'model': {'w': torch.zeros(10 ** 7)}, 'model_config': {}}, tmp_path / 'whole.pt')
+    with zipfile.ZipFile(tmp_path / 'whole.pt') as whole, \
+            zipfile.ZipFile(tmp_path / 'ckpt.pt', 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in whole.namelist():
+            archive.writestr(name, whole.read(name))
     assert os.path.getsize(tmp_path / 'ckpt.pt') < 10 ** 5
     # the error is that of torch, which has expanded nothing yet; ours would come after that
     assert 'or damaged (RuntimeError)' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')

@@ -55,6 +55,7 @@ def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only
 def test_autocast_multiplies_matrices_in_the_dtype(dtype):
     with device.autocast_for('cpu', dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, dtype)
+    assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
 
 
 def test_a_compiler_error_without_text_ends_in_one_line_and_auto_does_not_compile_on_a_cpu(monkeypatch):
@@ -79,11 +80,6 @@ def test_requesting_torch_compile_without_a_compiler_ends_in_one_line(tmp_path):
     assert result.stderr.startswith('compile: torch.compile was requested and does not work here')
 
 
-def test_no_peak_is_claimed_for_an_unknown_device_and_sums_of_one_process_are_its_own():
-    assert device.peak_flops('cpu', 'bfloat16') == device.peak_flops('mps', 'float32') == 0.0
-    assert device.sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
-
-
 # ---- torchrun ----
 
 TORCHRUN = dict(RANK='1', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='localhost', MASTER_PORT='29500')
@@ -100,6 +96,7 @@ def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypa
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert device.join_processes('cpu', 'auto') == (0, 1, 'cpu')
+    assert device.sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
 
 
 @pytest.mark.parametrize('change', [
@@ -133,13 +130,9 @@ def test_running_out_of_memory_ends_in_one_line_with_settings_that_need_less(bat
             what()
 
     message = error_of(use, lambda: torch.empty(1 << 60)) # torch's own error on a CPU
+    assert list(map(device.format_bytes, (1_234_567, 99_900_000, 1e8, 1.5e12))) == [
+        '1.2 MB', '99.9 MB', '0.10 GB', '1,500.00 GB']
     assert 'out of memory on cpu' in message and f'for {batch_size} sequences x 16 tokens' in message
     assert advice in message
     with pytest.raises(RuntimeError, match='multiplied'): # any other error stays as it is
         use(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
-
-
-@pytest.mark.parametrize('n, expected', [(0, '0.0 MB'), (1_234_567, '1.2 MB'), (99_900_000, '99.9 MB'),
-                                         (10 ** 8, '0.10 GB'), (1.5e12, '1,500.00 GB')])
-def test_bytes_are_printed_with_a_unit(n, expected):
-    assert device.format_bytes(n) == expected

@@ -6,17 +6,8 @@ import pytest
 import torch
 from conftest import FAMILIES, error_of, random_model, same
 
-from lib.optim import (
-    Muon,
-    all_groups,
-    fused_split_sizes,
-    lr_multiplier,
-    make_optimizers,
-    momentum_at,
-    orthogonalize,
-    parameter_groups,
-    restore,
-)
+from lib import optim
+from lib.optim import Muon, all_groups, lr_multiplier, orthogonalize, parameter_groups, restore
 from model import GPT, GPTConfig
 
 SHAPE = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_kv_head=1, n_embd=32)
@@ -30,7 +21,7 @@ def random(*shape, seed=0):
 
 @pytest.mark.parametrize('rows, columns', [(32, 32), (64, 16), (16, 64), (128, 127)])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
-def test_orthogonalize_gives_singular_values_near_one_whatever_those_of_the_matrix(rows, columns, dtype):
+def test_orthogonalize_makes_all_singular_values_about_one_and_keeps_the_vectors(rows, columns, dtype):
     left, _, right = torch.linalg.svd(random(2, rows, columns), full_matrices=False)
     matrices = left * torch.logspace(0, -2, min(rows, columns)) @ right
     for scale in (1e-4, 1e4):
@@ -38,14 +29,9 @@ def test_orthogonalize_gives_singular_values_near_one_whatever_those_of_the_matr
         assert update.shape == matrices.shape and update.dtype == dtype
         values = torch.linalg.svdvals(update.float())
         assert 0.5 < values.min() and values.max() < 1.5
-
-
-def test_orthogonalize_keeps_the_singular_vectors():
-    matrix = random(16, 24)
-    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    between = left.T @ orthogonalize(matrix[None])[0] @ right.T # diagonal if the vectors are the same
-    assert (between - between.diag().diag()).abs().max() < 1e-4
-    assert between.diag().min() > 0.5
+        between = left.mT @ update.float() @ right.mT # diagonal if the singular vectors are still the same
+        between -= torch.diag_embed(between.diagonal(dim1=1, dim2=2))
+        assert between.abs().max() < (1e-3 if dtype == torch.float32 else 0.3)
 
 
 def muon_by_hand(weight, gradients, lr, momentum, weight_decay):
@@ -95,7 +81,7 @@ def test_muon_takes_several_parameter_groups_and_leaves_a_parameter_without_a_gr
 
 def optimizers_of(model, name, **settings):
     chosen = dict(learning_rate=1e-3, muon_learning_rate=0.02, weight_decay=0.1, betas=(0.9, 0.95)) | settings
-    return make_optimizers(model, name, **chosen)
+    return optim.make_optimizers(model, name, **chosen)
 
 
 @pytest.mark.parametrize('name', ['muon', 'adamw'])
@@ -112,9 +98,9 @@ def test_every_parameter_has_one_optimizer_and_no_norm_or_bias_decays(family, na
 def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
     model = GPT(GPTConfig(**SHAPE))
     muon, adamw = optimizers_of(model, 'auto', betas=(0.8, 0.9))
-    names = {id(p): name for name, p in model.named_parameters()}
-    in_muon = {names[id(p)].split('.')[-2] for group in all_groups([muon]) for p in group['params']}
-    assert in_muon == {'c_attn', 'c_proj', 'c_fc'} and isinstance(muon, Muon)
+    in_muon = {id(p) for group in all_groups([muon]) for p in group['params']}
+    assert {name.split('.')[-2] for name, p in model.named_parameters() if id(p) in in_muon} == {
+        'c_attn', 'c_proj', 'c_fc'} and isinstance(muon, Muon)
     assert isinstance(adamw, torch.optim.AdamW) and all_groups([adamw])[0]['betas'] == (0.8, 0.9)
     assert [group['peak_lr'] for group in all_groups([muon, adamw])] == [0.02, 1e-3]
 
@@ -122,10 +108,10 @@ def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
 @pytest.mark.parametrize('activation, sizes', [('', [64, 64]), ('swiglu', [64, 64]), ('gelu', [128])])
 def test_only_a_gated_mlp_is_two_matrices_and_attention_is_always_three(activation, sizes):
     model = GPT(GPTConfig(activation=activation, **SHAPE))
-    assert fused_split_sizes(model, 'transformer.h.0.mlp.c_fc.weight') == sizes
-    assert fused_split_sizes(model, 'transformer.h.1.attn.c_attn.weight') == [32, 16, 16]
-    for name, p in parameter_groups(model)['matrix'].items():
-        assert sum(fused_split_sizes(model, name)) == p.size(0)
+    found = {name: optim.fused_split_sizes(model, name) for name in parameter_groups(model)['matrix']}
+    assert found['transformer.h.0.mlp.c_fc.weight'] == sizes
+    assert found['transformer.h.1.attn.c_attn.weight'] == [32, 16, 16]
+    assert all(sum(rows) == len(model.get_parameter(name)) for name, rows in found.items())
 
 
 # ---- optimizer state ----
@@ -230,10 +216,9 @@ def test_a_skipped_update_changes_neither_weights_nor_optimizer_state(name):
 
 # ---- the learning rate ----
 
-@pytest.mark.parametrize('final, expected', [(0.95, [0.85, 0.9, 0.95, 0.95]), (0.9, [0.85, 0.875, 0.9, 0.9]),
-                                             (0.5, [0.5] * 4)])
+@pytest.mark.parametrize('final, expected', [(0.95, [0.85, 0.9, 0.95, 0.95]), (0.5, [0.5] * 4)])
 def test_the_momentum_of_muon_rises_for_300_updates(final, expected):
-    assert [momentum_at(i, final) for i in (0, 150, 300, 5000)] == pytest.approx(expected)
+    assert [optim.momentum_at(i, final) for i in (0, 150, 300, 5000)] == pytest.approx(expected)
 
 
 def nanogpt_lr(it, learning_rate, warmup_iters, lr_decay_iters, min_lr):
