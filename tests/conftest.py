@@ -5,9 +5,11 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import multiprocessing
@@ -279,3 +281,74 @@ def no_network(monkeypatch, tmp_path):
     for name in 'HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE', 'HF_ENDPOINT':
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
+
+
+# ---- tiny models, and how a call ends ----
+
+MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
+FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
+            'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
+
+
+def random_model(seed=0, **shape):
+    """A GPT in eval mode without zeros in its weights, so that every part has an effect."""
+    from model import GPT, GPTConfig
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(**shape)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    return model
+
+
+def random_tokens(*shape, vocab_size=61, seed=1):
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def error_of(function, *args):
+    """The one line of the SystemExit that ends a call, '' without one; any other exception is a failure."""
+    try:
+        function(*args)
+    except SystemExit as error:
+        assert isinstance(error.code, str) and error.code and '\n' not in error.code, repr(error.code)
+        return error.code
+    return ''
+
+
+def same(a, b):
+    """Whether nested dicts and lists of tensors and plain values are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+# ---- small checkpoints ----
+
+def small_checkpoint(iter_num, **more):
+    """The least that is a checkpoint; its weights say which one it is."""
+    weights = {'w': torch.full((50,), float(iter_num))}
+    return {'model': weights, 'model_config': {}, 'iter_num': iter_num} | more
+
+
+def iter_of(path):
+    """iter_num of a file that save(small_checkpoint(...)) wrote, which must be complete."""
+    from lib.checkpoint import read_checkpoint
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint['model']['w'], torch.full((50,), float(checkpoint['iter_num'])))
+    return checkpoint['iter_num']
+
+
+def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
+    """Make the nth call of a function, and all that follow, fail as on a full disk."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def failing(*args, **kwargs):
+        if next(calls) >= nth:
+            raise OSError(number, os.strerror(number))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)
