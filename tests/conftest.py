@@ -315,17 +315,6 @@ def error_of(function, *args):
     return ''
 
 
-def same(a, b):
-    """Whether nested dicts and lists of tensors and plain values are equal bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
-
-
 # ---- small checkpoints ----
 
 def small_checkpoint(iter_num, **more):
