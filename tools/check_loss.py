@@ -9,7 +9,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from configurator import ALIASES, configure
+from configurator import ALIASES, RENAMED, configure
 
 out_dir = 'out-tinystories' # folder of the run
 tolerance = 0.03 # nats per token that a loss may lie outside the recorded range
@@ -27,14 +27,15 @@ import train
 from data.files import write_json
 from lib.checkpoint import LAST, read_checkpoint
 from lib.log import read_log
+from lib.recipe import derive_settings
 from model import GPTConfig
 
 # the settings of train.py that do not influence its validation loss, or only by rounding and chance; every
 # other one does, including those that train.py does not have yet
 NO_INFLUENCE = {'out_dir', 'overwrite', 'eval_only', 'dry_run', 'seed', 'check_data', 'depth', 'patience',
                 'max_bad_steps', 'log_interval', 'eval_interval', 'sample_interval', 'sample_tokens',
-                'save_interval', 'save_minutes', 'keep', 'wandb_log', 'wandb_project', 'wandb_run_name',
-                'device', 'compile', 'backend', 'peak_tflops'}
+                'save_checkpoints', 'save_interval', 'save_minutes', 'keep', 'wandb_log', 'wandb_project',
+                'wandb_run_name', 'device', 'compile', 'backend', 'peak_tflops'}
 PATHS = 'dataset', 'input', 'init_from' # compared by their last part: the same data may lie elsewhere
 
 
@@ -48,7 +49,7 @@ def relevant(settings, model_config):
     defaults = {**asdict(GPTConfig()), **train.config.settings}
     found = dict(model_config)
     for name, value in settings.items():
-        found[name if name in defaults else ALIASES.get(name, name)] = value
+        found[name if name in defaults else {**ALIASES, **RENAMED}.get(name, name)] = value
     found = {name: found.get(name, default) for name, default in defaults.items() if name not in NO_INFLUENCE}
     if found['init_from'] in ('resume', 'auto'): # a resumed run no longer has what it started from
         found['init_from'] = 'scratch'
@@ -57,7 +58,7 @@ def relevant(settings, model_config):
 
 def config_settings(path):
     """The relevant settings of a run of train.py with a config file and nothing else."""
-    return relevant(configure(dict(vars(train)), [path], derive=train.follow).settings, {})
+    return relevant(configure(dict(vars(train)), [path], derive=derive_settings).settings, {})
 
 
 def tokenizer_hash(tokenizer):
