@@ -100,14 +100,6 @@ def build_model(s):
     return GPT(GPTConfig(**{name: s[name] for name in HYPERPARAMETERS if name in s}))
 
 
-def build_optimizers(model, kind, learning_rate, betas, dtype):
-    """The optimizers train.py would use. kind: auto, muon or adamw; dtype: name of the compute dtype."""
-    # MERGE: lib.optim.make_optimizers is to take 'auto' and the name of the dtype, then this function goes
-    kind = {'modern': 'muon', 'gpt2': 'adamw'}[model.config.arch] if kind == 'auto' else kind
-    return make_optimizers(model, kind, learning_rate, 0.02, 0.1, betas,
-                           torch.float32 if dtype == 'float32' else torch.bfloat16)
-
-
 # ---- roofline: what the device reaches in one large operation ----
 
 def roofline(s, device, dtype):
@@ -180,7 +172,7 @@ def write_profile(path, fetch, step, first_iter, device):
 def time_training(model, s, machine):
     """The measured figures of training a model under the settings s, and the names of its optimizers."""
     device, dtype = machine['device'], machine['dtype']
-    optimizers = build_optimizers(model, s['optimizer'], 1e-3, (0.9, 0.95), dtype)
+    optimizers = make_optimizers(model, s['optimizer'], 1e-3, 0.02, 0.1, (0.9, 0.95), dtype)
     compiled = torch.compile(model) if machine['compiled'] else model
     autocast = autocast_for(device, dtype)
     scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None

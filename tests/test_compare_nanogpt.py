@@ -12,9 +12,9 @@ from conftest import REPO, is_one_line, log_of, process, run
 
 from data import bins
 from data.tokenizer import from_json
-from lib.log import validation_line
+from lib.log import iter_label, validation_line
 from tools import compare_harness, compare_worker
-from tools.compare_nanogpt import CPU_ROWS, GPU_ROWS, chosen_rows
+from tools.compare_nanogpt import CPU_ROWS, GPU_ROWS, SAVED, chosen_rows
 
 TRAINING = dict(arch='gpt2', n_layer=1, n_head=2, n_embd=32, block_size=16, vocab_size=64, batch_size=2,
                 seed=1, device='cpu', dtype='float32', compile=False, betas=[0.9, 0.95], learning_rate=1e-3,
@@ -124,9 +124,11 @@ def test_a_process_is_killed_at_the_line_waited_for_and_fails_in_one_line(tmp_pa
 
 def test_the_validation_lines_of_train_py_are_parsed(trained):
     record = log_of(trained, 'val_loss')[-1]
-    lines, loss = [(7.0, validation_line(record, 40, ['out/ckpt.pt']))], round(record['val_loss'], 4)
-    for pattern in r' val (\d+\.\d+).* saved ', r'\bval (?:loss )?(\d+\.\d+)':
-        assert compare_harness.find_numbers(lines, pattern) == [(7.0, loss)]
+    lines = [(7.0, validation_line(record, 40)),
+             (8.0, f'{iter_label(40, 40)} | saved out/ckpt.pt, out/best.pt')]
+    found = compare_harness.find_numbers(lines, r'\bval (?:loss )?(\d+\.\d+)')
+    assert found == [(7.0, round(record['val_loss'], 4))]
+    assert compare_harness.find_numbers(lines, SAVED) == [(8.0, 40.0)]
 
 
 def test_throughput_follows_from_the_time_of_an_update():

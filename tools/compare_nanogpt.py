@@ -103,6 +103,8 @@ SAME_CPU_RUN = ('config/train_shakespeare_char.py --compile=False --dtype=float3
                 '--decay_fraction=1 --eval_interval=0 --sample_interval=0').split()
 CPU_SHAPE = '--block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --dropout=0.0'.split()
 
+SAVED = r'^iter +(\d+)\S* \| saved .*ckpt\.pt' # train.py's line when a checkpoint is on the disk
+
 
 # ---- whole runs on a CPU ----
 
@@ -111,7 +113,7 @@ def pocketgpt_run(harness, args, run):
     name = f'pocketgpt-{run}'
     lines, seconds = train_pocketgpt(harness, name, [*args, f'--dataset={harness.shakespeare}',
                                                      f"--seed={harness.settings['seed'] + run - 1}"])
-    checkpoint_s, _ = find_numbers(lines, r' val (\d+\.\d+).* saved ')[-1]
+    checkpoint_s, _ = find_numbers(lines, SAVED)[-1]
     figures = {'checkpoint_s': checkpoint_s, 'seconds': seconds, **score(harness, name, harness.shakespeare)}
     remove_run(harness, name)
     return figures

@@ -25,14 +25,14 @@ if __name__ == '__main__' and request.get('side') != 'nanoGPT':
 
 import torch
 
-from bench import build_model, build_optimizers, prepare_for_decoding
+from bench import build_model, prepare_for_decoding
 from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
 from lib.checkpoint import build, read_checkpoint
 from lib.device import autocast_for, choose_device, choose_dtype, peak_flops
 from lib.generate import Sampling, generate, make_noise
-from lib.optim import all_groups, lr_share
+from lib.optim import all_groups, lr_multiplier, make_optimizers
 from lib.timing import peak_memory, timed
 from train import evaluate, train_step
 
@@ -42,18 +42,18 @@ def pocketgpt_model(p):
     (model, update): our GPT, and a function that makes one update of it and returns its loss, a tensor.
 
     p: hyperparameters, dtype (auto as in train.py), compile, learning_rate, betas, seed, device
-    update(x, y, lr_multiplier): int64 (B, T) twice, and a factor of the learning rate
+    update(x, y, multiplier): int64 (B, T) twice, and a factor of the learning rate
     """
     torch.manual_seed(p['seed'])
     model = build_model(p).to(p['device'])
     dtype, _ = choose_dtype(p['dtype'], p['device'])
-    optimizers = build_optimizers(model, 'auto', p['learning_rate'], p['betas'], dtype)
+    optimizers = make_optimizers(model, 'auto', p['learning_rate'], 0.02, 0.1, p['betas'], dtype)
     autocast = autocast_for(p['device'], dtype)
     compiled = torch.compile(model) if p['compile'] else model
 
-    def update(x, y, lr_multiplier=1.0):
+    def update(x, y, multiplier=1.0):
         for group in all_groups(optimizers):
-            group['lr'] = group['peak_lr'] * lr_multiplier
+            group['lr'] = group['peak_lr'] * multiplier
         return train_step(compiled, optimizers, [(x, y)], autocast, grad_clip=1.0)[0]
     return model, update
 
@@ -68,9 +68,9 @@ def nanogpt_model(p):
     autocast = nullcontext() if kind == 'cpu' else torch.autocast(kind, torch.bfloat16)
     compiled = torch.compile(model) if p['compile'] else model
 
-    def update(x, y, lr_multiplier=1.0):
+    def update(x, y, multiplier=1.0):
         for group in optimizer.param_groups:
-            group['lr'] = p['learning_rate'] * lr_multiplier
+            group['lr'] = p['learning_rate'] * multiplier
         with autocast:
             loss = compiled(x, y)[1]
         loss.backward()
@@ -114,20 +114,20 @@ def flops_per_token(p):
         return build_model(p).flops_per_token()
 
 
-def losses_of(update, p, lr_multipliers):
-    """The losses of len(lr_multipliers) updates on the windows of p['data'] that train.py would take."""
+def losses_of(update, p, multipliers):
+    """The losses of len(multipliers) updates on the windows of p['data'] that train.py would take."""
     meta = bins.load_meta(p['data'])
     tokens, losses = bins.open_bin(p['data'], 'train', meta), []
-    for i, lr_multiplier in enumerate(lr_multipliers):
+    for i, multiplier in enumerate(multipliers):
         starts = bins.update_windows(len(tokens), p['block_size'], p['batch_size'], p['seed'], i)
         x, y = bins.get_batch(tokens, starts, p['block_size'])
-        losses.append(update(x.to(p['device']), y.to(p['device']), lr_multiplier).item())
+        losses.append(update(x.to(p['device']), y.to(p['device']), multiplier).item())
     return losses
 
 
 def cosine_schedule(steps, warmup, floor):
     """The factor of the learning rate in each update: our cosine decay to floor after a warm-up."""
-    return [lr_share(i, i / steps, warmup, steps, 1.0, 'cosine', floor) for i in range(steps)]
+    return [lr_multiplier(i, i / steps, warmup, steps, 1.0, 'cosine', floor) for i in range(steps)]
 
 
 # ---- tasks ----
