@@ -23,7 +23,7 @@ import traceback
 import types
 from dataclasses import dataclass
 
-from program import start_program
+from lib.program import one_message, start_program
 
 BOOLS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 EXPECTED = {bool: 'true or false (bool)', int: 'a whole number (int)', float: 'a finite number (float)',
@@ -67,13 +67,14 @@ class Config:
     files: tuple # paths of the config files, in the order they were read
 
 
+@one_message()
 def configure(namespace, argv=None, derive=None):
     """
     The settings of a script. They are also written back into namespace, where the script's main() reads them.
 
-    Precedence: command line > config file > checkpoint (the shape of the model only, which train.py sees to)
-    > derived > default, in whatever order flags and files are typed. Of two flags, and of two config files,
-    the later one wins.
+    Precedence: command line > config file > derived > default, in whatever order flags and files are typed.
+    Of two flags, and of two config files, the later one wins. Where a checkpoint is used, the shape of the
+    model is the checkpoint's: the command line may not contradict it, and files and defaults do not count.
 
     namespace: globals() of the script, called after its settings and before its heavy imports, so that --help
         and a mistake answer at once; a setting is a top-level name that begins with a small letter and holds

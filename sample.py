@@ -1,311 +1,398 @@
 """
-Write text with a trained model.
+Generate text with a trained model.
 
     python sample.py --out_dir=out-tinystories
     python sample.py --out_dir=out-tinystories --start="Once upon a time" --num_samples=3 --temperature=0.9
     python sample.py --out_dir=out-tinystories --interactive
-    python sample.py --out_dir=out-tinystories --prompts=prompts.txt --out_file=texts.jsonl
-    python sample.py --init_from=scratch    # an untrained model: its parts, and what it babbles
+    python sample.py --out_dir=out-tinystories --prompts=prompts.txt --out_file=completions.jsonl
+    python sample.py --init_from=scratch    # sample from an untrained model, after a table of its parameters
 """
 from configurator import configure
 
-# which model
-out_dir = 'out-tinystories' # the folder of a run; its best.pt is used, or ckpt.pt where there is no best yet
-checkpoint = '' # a checkpoint file instead; nanoGPT's are read, too
-init_from = 'checkpoint' # checkpoint, scratch (an untrained model), gpt2, gpt2-medium, gpt2-large or gpt2-xl
-tokenizer = '' # meta.json or nanoGPT's meta.pkl of the data; only for a checkpoint that holds no tokenizer
+# model
+out_dir = 'out-tinystories' # folder of a run; its best.pt is loaded, or ckpt.pt if there is no best.pt yet
+checkpoint = '' # checkpoint file to load instead, also one of nanoGPT; or the folder of a run
+init_from = 'checkpoint' # checkpoint, scratch (an untrained model), gpt2, gpt2-medium, gpt2-large, gpt2-xl,
+    # or the path of a checkpoint
+tokenizer = '' # meta.json, or nanoGPT's meta.pkl, of the dataset; only for a checkpoint without a tokenizer
 
-# what it writes
-start = '' # how the text begins; FILE:path reads it from a file; '' begins a new document
-prompts = '' # a file with a beginning in each line, instead of start; they are written in batches
-interactive = False # ask for one beginning after the other
-num_samples = 1 # texts for each beginning, written side by side in one batch
-max_new_tokens = 400 # how long each may get; it ends earlier where its document ends
-stop = '' # a text ends before this string; several as a JSON list, such as '["\\n\\n", "The end"]'
-out_file = '' # write the texts here, too, as JSON lines
-logprobs = False # show each token with its log-probability (of the model itself, at temperature 1)
-seed = 1337 # the same seed writes the same text on the same machine
+# prompts and completions
+start = '' # the prompt; FILE:path reads it from a file; '' starts a new document
+prompts = '' # file with one prompt per line, instead of start; they are generated in batches
+interactive = False # ask for one prompt after the other
+num_samples = 1 # completions per prompt
+max_new_tokens = 400 # maximum length of a completion; it ends earlier at the end of its document
+stop = '' # stop string, not part of the completion; several as a JSON list, such as '["\\n\\n", "The end"]'
+out_file = '' # also write the completions to this file, as JSON lines
+logprobs = False # print each token with its log-probability under the model at temperature 1
+seed = 1337 # of the random numbers; the same seed gives the same text on the same machine
 
-# how a token is chosen; docs/generation.md compares the ways
-temperature = 0.6 # 0 always takes the likeliest token; below 1 plays safe, above 1 takes risks
-top_k = 0 # draw among the k likeliest tokens only; 0: all
-top_p = 1.0 # draw among the fewest tokens whose probabilities reach this together; 1: all
-min_p = 0.0 # draw among tokens at least this share as likely as the likeliest; 0: all
-repetition_penalty = 1.0 # above 1, such as 1.2: tokens that the text already has become less likely
-num_beams = 1 # above 1: no chance, but the best of so many candidates for the text as a whole
-length_penalty = 1.0 # of beams: 0 prefers short texts, above 1 long ones
-guesses = 0 # at temperature 0: read so many guessed tokens at once, faster where a text repeats itself
+# decoding strategy; docs/generation.md compares them
+temperature = 0.6 # divides the logits; lower = less random, 0 = greedy decoding
+top_k = 0 # sample from the k most probable tokens only; 0: all
+top_p = 1.0 # nucleus sampling: from the fewest tokens whose probabilities sum to this; 1: all
+min_p = 0.0 # sample from tokens at least this fraction as probable as the most probable one; 0: all
+repetition_penalty = 1.0 # above 1, such as 1.2: tokens already in the sequence become less probable
+num_beams = 1 # above 1: deterministic beam search with this many beams
+length_penalty = 1.0 # of beam search: 0 prefers short completions, above 1 long ones
+num_draft_tokens = 0 # speculative decoding by prompt lookup, at temperature 0: draft tokens verified at once
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
-dtype = 'auto' # auto (bfloat16 on a GPU that has it, else float32), float32, bfloat16, float16
-quantize = '' # int8: weights of eight bits, three to four times as fast on a CPU as float32, nearly as good
-compile = False # torch.compile for what follows the prompt; gains nothing on a CPU, not measured on a GPU
+dtype = 'auto' # of the weights: auto (bfloat16 on a recent GPU, else float32), float32, bfloat16, float16
+quantize = '' # int8: int8 weight-only quantization; on a CPU 3 to 4 times as fast as float32
+compile = False # torch.compile for all tokens after the prompt; not faster on a CPU, not measured on a GPU
 
+DEFAULTS = globals().copy()
 config = configure(globals())
 
 # after the settings, so that --help and a typo answer at once
 import json
+import math
 import os
+import sys
 from dataclasses import asdict
+from functools import partial
 
 import torch
 
 from data.bins import chars_of_nanogpt
+from data.files import atomic_write, is_stream
 from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import BEST, LAST, PREVIOUS, build, from_gpt2, read_first, shown, writing
-from lib.device import choose_compile, choose_device
-from lib.generate import Decoder, Sampling, Text, beam_search, generate_guessing, generate_texts, prompt_ids
-from lib.quantize import quantize as quantize_weights
+from lib.checkpoint import BEST, GPT2_NAMES, LAST, PREVIOUS, build, from_gpt2, printable, read_first
+from lib.detokenize import Completion, StreamingDetokenizer
+from lib.device import DTYPES, choose_compile, choose_device
+from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
+from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
 
-# what a setting is when it is not used
-OFF = dict(start='', prompts='', interactive=False, out_file='', num_samples=1, logprobs=False, top_k=0,
-           top_p=1.0, min_p=0.0, repetition_penalty=1.0, num_beams=1, guesses=0, dtype='auto',
-           quantize='', compile=False)
-# what would have no effect beside another setting
-EXCLUDED = {'prompts': ['start'], 'interactive': ['start', 'prompts', 'out_file'], 'quantize': ['dtype'],
-            'num_beams': ['num_samples', 'logprobs', 'top_k', 'top_p', 'min_p', 'repetition_penalty',
-                          'guesses', 'compile'],
-            'guesses': ['num_samples', 'logprobs', 'repetition_penalty', 'compile']}
+RANGES = {'num_samples': (1, 1_000), 'max_new_tokens': (1, 1_000_000), 'num_beams': (1, 1_000),
+          'num_draft_tokens': (0, 1_000), 'temperature': (0, math.inf), 'top_k': (0, math.inf),
+          'min_p': (0, 1), 'repetition_penalty': (0.01, 100), 'length_penalty': (0, 10),
+          'seed': (0, 2 ** 63 - 1)}
+# a setting that is in use -> those that would have no effect
+INCOMPATIBLE = {'prompts': ['start'], 'interactive': ['start', 'prompts', 'out_file'], 'quantize': ['dtype'],
+                'init_from': ['checkpoint'],
+                'num_beams': ['temperature', 'num_samples', 'logprobs', 'top_k', 'top_p', 'min_p',
+                              'repetition_penalty', 'num_draft_tokens', 'compile'],
+                'num_draft_tokens': ['num_samples', 'logprobs', 'repetition_penalty', 'compile']}
+RULE = '-' * 20
+UNTRAINED_NOTE = '''\
+This model is untrained: its weights are random numbers, so every character is about as probable as any other
+and the sample is noise. Training changes the weights, not one line of this program.
+'''
 
 
-def check(s):
-    """SystemExit with all that is impossible in the settings s."""
-    wrong = [f'{name} must be at least 1, got {s[name]}'
-             for name in ('num_samples', 'max_new_tokens', 'num_beams') if s[name] < 1]
-    wrong += [f'{name} must not be negative, got {s[name]}'
-              for name in ('temperature', 'top_k', 'seed', 'guesses') if s[name] < 0]
+# ---- settings ----
+
+def check_settings(s, typed):
+    """SystemExit with all that is invalid in the settings s; typed: names given on the command line."""
+    problems = [f'{name} must be from {low} to {high}, got {s[name]}' if high < math.inf else
+                f'{name} must be at least {low}, got {s[name]}'
+                for name, (low, high) in RANGES.items() if not low <= s[name] <= high]
     if not 0 < s['top_p'] <= 1:
-        wrong.append(f"top_p must be above 0 and at most 1, got {s['top_p']}")
-    if not 0 <= s['min_p'] <= 1:
-        wrong.append(f"min_p must be from 0 to 1, got {s['min_p']}")
-    if not 0.01 <= s['repetition_penalty'] <= 100:
-        wrong.append(f"repetition_penalty must be from 0.01 to 100, got {s['repetition_penalty']}")
-    if not 0 <= s['length_penalty'] <= 10:
-        wrong.append(f"length_penalty must be from 0 to 10, got {s['length_penalty']}")
+        problems.append(f"top_p must be above 0 and at most 1, got {s['top_p']}")
     if s['quantize'] not in ('', 'int8'):
-        wrong.append(f"quantize must be int8 or left out, got {s['quantize']!r}")
-    for name, others in EXCLUDED.items():
-        beside = [other for other in others if s[name] != OFF[name] and s[other] != OFF[other]]
-        if beside:
-            wrong.append(f"{name} does not go with {', '.join(beside)}; leave one of them out")
-    if s['guesses'] and s['temperature']:
-        wrong.append(f"guesses needs --temperature=0, got {s['temperature']}")
-    if not os.path.isdir(os.path.dirname(s['out_file']) or '.'):
-        wrong.append(f"out_file: there is no folder {os.path.dirname(s['out_file'])}")
-    if s['init_from'] not in ('checkpoint', 'scratch', 'gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'):
-        wrong.append('init_from must be checkpoint, scratch, gpt2, gpt2-medium, gpt2-large or gpt2-xl, '
-                     f"got {s['init_from']!r}")
-    if s['dtype'] not in ('auto', 'float32', 'bfloat16', 'float16'):
-        wrong.append(f"dtype must be auto, float32, bfloat16 or float16, got {s['dtype']!r}")
-    if wrong:
-        raise SystemExit('sample.py: ' + '; '.join(wrong))
+        problems.append(f"quantize must be int8 or left out, got {s['quantize']!r}")
+    if s['dtype'] not in ('auto', *DTYPES):
+        problems.append(f"dtype must be auto, {', '.join(DTYPES)}, got {s['dtype']!r}")
+    if s['init_from'] not in ('checkpoint', 'scratch', *GPT2_NAMES) and not os.path.exists(s['init_from']):
+        problems.append(f"init_from must be checkpoint, scratch, {', '.join(GPT2_NAMES)} or the path of a "
+                        f"checkpoint, got {s['init_from']!r}")
+    if s['out_file'] and not can_be_written(s['out_file']):
+        problems.append(f"out_file must be a file that can be written, got {s['out_file']}")
+    problems += ineffective_settings(s, typed)
+    if problems:
+        raise SystemExit('sample.py: ' + '; '.join(problems))
 
 
-def candidates(out_dir, checkpoint):
-    """Paths of the files to read, the next where one is damaged."""
-    return [checkpoint] if checkpoint else [os.path.join(out_dir, name) for name in (BEST, LAST, PREVIOUS)]
+def can_be_written(path):
+    """Whether a file can be written at path: in a folder, or a device or pipe."""
+    folder = os.path.dirname(os.path.realpath(path))
+    return not os.path.isdir(path) and os.access(path if is_stream(path) else folder, os.W_OK)
 
 
-def tokenizer_of(found, path, named):
-    """The tokenizer that a checkpoint holds; if it holds none, the named file's, or GPT-2's if that fits."""
-    rows = found['model_config']['vocab_size']
-    if 'tokenizer' in found:
-        letters = from_json(found['tokenizer'])
-    elif named:
-        letters = load_tokenizer(named)
-    elif rows in (50257, 50304): # how nanoGPT pads GPT-2's
-        letters = from_json({'kind': 'gpt2'})
-    else:
-        raise SystemExit(f'{path}: holds no tokenizer; name the meta.pkl or meta.json of its data: '
-                         '--tokenizer=FILE')
-    if letters.n_vocab > rows:
-        raise SystemExit(f'tokenizer: {named or "that of the checkpoint"} has {letters.n_vocab} tokens, '
-                         f'{path} knows {rows}; name that of its data')
-    return letters
-
-
-def load_tokenizer(path):
-    """The tokenizer of a meta.json, or of nanoGPT's meta.pkl, which is read without executing it."""
-    if path.endswith('.pkl'):
-        return CharTokenizer(chars_of_nanogpt(path))
-    try:
-        with open(path, encoding='utf-8') as f:
-            return from_json(json.load(f)['tokenizer'])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} '
-                         f'({type(error).__name__}: {error})') from None
+def ineffective_settings(s, typed):
+    """Sentences about settings that would have no effect beside others."""
+    used = {name for name in s if s[name] != DEFAULTS[name]} - {'temperature'}
+    if s['temperature'] and 'temperature' in typed: # its default is not off, as those of the others are
+        used.add('temperature')
+    pairs = [(name, others) for name, others in INCOMPATIBLE.items() if name in used]
+    if s['num_beams'] == 1 and not s['temperature']:
+        pairs.append(('temperature=0', ['num_samples', 'top_k', 'top_p', 'min_p']))
+    if s['init_from'] == 'scratch':
+        pairs.append(('init_from=scratch', ['tokenizer']))
+    problems = [f'{name} cannot be combined with {", ".join(ineffective)}; leave one of them out'
+                for name, others in pairs if (ineffective := [other for other in others if other in used])]
+    if s['num_beams'] == 1 and 'length_penalty' in used:
+        problems.append('length_penalty needs --num_beams above 1')
+    if s['num_draft_tokens'] and s['temperature']:
+        problems.append(f"num_draft_tokens needs --temperature=0, got {s['temperature']}")
+    return problems
 
 
 def read_text(where, path):
-    """What a text file holds; where: the setting that named it."""
+    """The contents of a UTF-8 file without its byte order mark; where: the setting that named it."""
     try:
-        with open(path, encoding='utf-8') as f:
-            return f.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SystemExit(f'{where}: {path} cannot be read as text ({error})') from None
+        with open(path, encoding='utf-8-sig') as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'{where}: {path} cannot be read as UTF-8 text ({error})') from None
 
 
 def read_prompts(start, path):
-    """The beginnings: the lines of the file, or start, or with FILE: before it, what that file holds."""
+    """{where it was given: prompt} of the lines of a file, else of start, or of FILE:path in start."""
     if path:
-        lines = [line for line in read_text('prompts', path).split('\n') if line.strip()]
-        if not lines:
-            raise SystemExit(f'prompts: {path}: expected a beginning in each line, got none')
-        return lines
-    return [read_text('start', start[5:]) if start.startswith('FILE:') else start]
+        lines = read_text('prompts', path).split('\n')
+        if not any(map(str.strip, lines)):
+            raise SystemExit(f'prompts: {path}: expected one prompt per line, got none')
+        return {f'{path}:{number}': line for number, line in enumerate(lines, 1) if line.strip()}
+    if start.startswith('FILE:'):
+        return {start[5:]: read_text('start', start[5:])}
+    return {'start': start}
 
 
-def read_stops(stop):
-    """The strings that end a text."""
+def read_stop_strings(stop):
+    """The list of stop strings in the setting stop."""
     if not stop.startswith('['):
-        return [stop] * bool(stop)
+        return [stop] if stop else []
     try:
         stops = json.loads(stop)
-        if not all(isinstance(each, str) and each for each in stops):
-            raise ValueError('not all of it are strings with something in them')
+        if not all(isinstance(string, str) and string for string in stops):
+            raise ValueError('not all are non-empty strings')
     except ValueError as error:
         raise SystemExit(f'stop: expected a string or a JSON list of strings, got {stop} ({error})') from None
     return stops
 
 
+def check_stop_strings(stops, tokenizer):
+    """SystemExit for a stop string that the tokenizer cannot produce, so that it would never be found."""
+    for stop in stops:
+        if tokenizer.kind == 'char' and not set(stop) <= set(tokenizer.chars):
+            unknown = ''.join(sorted(set(stop) - set(tokenizer.chars)))
+            raise SystemExit(f'stop: {stop!r} can never be generated, since {unknown!r} is not in the '
+                             'vocabulary; leave it out')
+        check_utf8('stop', stop)
+
+
+def check_utf8(where, text):
+    """SystemExit for lone surrogates, which is how Python represents bytes that are not UTF-8."""
+    if any('\ud800' <= char <= '\udfff' for char in text):
+        raise SystemExit(f'{where}: expected text in UTF-8, got {printable(text)}')
+
+
+def check_prompts(prompts, tokenizer, block_size):
+    """SystemExit for the first of {where: prompt} that the model cannot read."""
+    for where, prompt in prompts.items():
+        check_utf8(where, prompt)
+        try:
+            length = len(prompt_ids(tokenizer, prompt))
+        except SystemExit as problem: # a character that is not in the vocabulary
+            raise SystemExit(f'{where}: {problem}') from None
+        if length > block_size:
+            raise SystemExit(f'{where}: expected a prompt of at most {block_size} tokens (block_size), got '
+                             f'{length}: {printable(prompt)}; shorten it')
+
+
+# ---- the model ----
+
+def load_checkpoint(init_from, path):
+    """(checkpoint, its path) of OpenAI's weights, of a checkpoint file, or of the best in a run's folder."""
+    if init_from in GPT2_NAMES:
+        return from_gpt2(init_from), init_from
+    if os.path.isdir(path):
+        return read_first([os.path.join(path, name) for name in (BEST, LAST, PREVIOUS)])
+    return read_first([path])
+
+
+def load_tokenizer(checkpoint, path, tokenizer_file):
+    """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
+    rows = checkpoint['model_config']['vocab_size']
+    if 'tokenizer' in checkpoint and tokenizer_file:
+        raise SystemExit(f'tokenizer: {path} has its own tokenizer, {tokenizer_file} would have no effect; '
+                         'leave --tokenizer out')
+    if 'tokenizer' in checkpoint:
+        tokenizer = from_json(checkpoint['tokenizer'])
+    elif tokenizer_file:
+        tokenizer = read_tokenizer(tokenizer_file)
+    elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
+        tokenizer = from_json({'kind': 'gpt2'})
+    else:
+        raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
+                         '--tokenizer=FILE')
+    if tokenizer.n_vocab > rows:
+        raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
+                         f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
+    return tokenizer
+
+
+def read_tokenizer(path):
+    """The tokenizer of a meta.json, or of nanoGPT's meta.pkl, which is read without executing it."""
+    if path.endswith('.pkl'):
+        return CharTokenizer(chars_of_nanogpt(path))
+    try:
+        return from_json(json.loads(read_text('tokenizer', path))['tokenizer'])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} '
+                         f'({type(error).__name__}: {error})') from None
+
+
 def untrained_model(seed):
     """A small GPT with random weights and a tokenizer of printable characters."""
-    letters = CharTokenizer('\n' + ''.join(chr(i) for i in range(32, 127)))
+    tokenizer = CharTokenizer('\n' + ''.join(chr(i) for i in range(32, 127)))
     torch.manual_seed(seed)
-    model = GPT(GPTConfig(vocab_size=letters.n_vocab, block_size=256, n_layer=4, n_head=4, n_embd=128))
-    return model, letters
+    model = GPT(GPTConfig(vocab_size=tokenizer.n_vocab, block_size=256, n_layer=4, n_head=4, n_embd=128))
+    return model, tokenizer
 
 
-def show_parts(model):
-    """A table of what a model is made of: each kind of parameter, how many times, of which shape."""
-    parts = {}
+def print_parameter_table(model):
+    """Print each kind of parameter: its shape, how often it occurs and its share of all parameters."""
+    groups = {}
     for name, p in model.named_parameters():
         if name.startswith('transformer.h.'):
             name = 'each block: ' + name.split('.', 3)[3]
-        parts.setdefault(name, []).append(p)
-    print(f'{"part":32} {"shape":>14} {"times":>6} {"parameters":>12} {"share":>7}')
-    for name, members in parts.items():
+        groups.setdefault(name, []).append(p)
+    print(f'{"parameter":32} {"shape":>14} {"times":>6} {"parameters":>12} {"share":>7}')
+    for name, members in groups.items():
         count = sum(p.numel() for p in members)
         shape = ' x '.join(str(n) for n in members[0].shape)
         print(f'{name:32} {shape:>14} {len(members):>6} {count:>12,} {count / model.n_params():>7.1%}')
-    print(f'{"all":32} {"":>14} {"":>6} {model.n_params():>12,} {1:>7.1%}\n')
+    print(f'{"total":32} {"":>14} {"":>6} {model.n_params():>12,} {1:>7.1%}\n')
 
 
-def check_prompts(letters, beginnings, block_size):
-    """SystemExit for a beginning that is no text, or longer than the context."""
-    for each in beginnings:
-        if any('\ud800' <= char <= '\udfff' for char in each): # how python keeps bytes that are not UTF-8
-            raise SystemExit(f'start: expected text in UTF-8, got {shown(each)}')
-        length = len(prompt_ids(letters, each))
-        if length > block_size:
-            raise SystemExit(f'start: the prompt {shown(each)} has {length} tokens, the model reads '
-                             f'{block_size} at once; shorten it')
+def inference_dtype(dtype, quantize, device):
+    """The dtype of the weights: 'int8', the one that was requested, or the fastest that is never slow."""
+    if quantize or dtype != 'auto':
+        return quantize or dtype
+    is_new_gpu = device.startswith('cuda') and torch.cuda.get_device_capability(device) >= (8, 0)
+    return 'bfloat16' if is_new_gpu else 'float32' # some CPUs and older GPUs only emulate bfloat16
 
 
-def one_text(model, letters, prompt, max_new_tokens, num_beams, length_penalty, guesses, device,
-             stops, on_piece):
-    """The Text that beams or guesses find, which is the same every time."""
-    idx = torch.tensor([prompt_ids(letters, prompt)], device=device)
-    n_vocab, ends = min(letters.n_vocab, model.config.vocab_size), {letters.eot} - {None}
-    if num_beams > 1:
-        tokens, _ = beam_search(model, idx, max_new_tokens, num_beams, length_penalty, ends, n_vocab)
-    else:
-        steps = generate_guessing(model, idx, max_new_tokens, guesses, ends, n_vocab)
-        tokens = (token.item() for token in steps)
-    decoder = Decoder(Text(prompt), letters, stops, on_piece)
-    for token in tokens:
-        decoder.add(token)
-        if decoder.done:
-            break
-    decoder.end()
-    return decoder.text
+# ---- completions ----
+
+def stream_deterministic(model, tokenizer, prompts, max_new_tokens, num_beams, length_penalty,
+                         num_draft_tokens, device, stops, on_piece):
+    """Yield the Completion of each prompt by beam search or prompt lookup; on_piece is for the first."""
+    n_vocab, eot = min(tokenizer.n_vocab, model.config.vocab_size), {tokenizer.eot} - {None}
+    for number, prompt in enumerate(prompts):
+        idx = torch.tensor([prompt_ids(tokenizer, prompt)], device=device)
+        if num_beams > 1:
+            tokens, _ = beam_search(model, idx, max_new_tokens, num_beams, length_penalty, eot, n_vocab)
+        else:
+            steps = prompt_lookup_decode(model, idx, max_new_tokens, num_draft_tokens, eot, n_vocab)
+            tokens = (token.item() for token in steps)
+        detokenizer = StreamingDetokenizer(Completion(prompt), tokenizer, stops, None if number else on_piece)
+        for token in tokens:
+            detokenizer.add(token)
+            if detokenizer.done:
+                break
+        detokenizer.finish()
+        yield detokenizer.completion
 
 
-def converse(tell):
-    """Ask for beginnings and tell how they go on, until the input ends."""
+def print_piece(piece):
+    print(piece, end='', flush=True)
+
+
+def print_completions(complete, prompts, tokenizer, logprobs, completions):
+    """
+    Print the completions of a list of prompts as they are generated, and append them to completions, a list.
+
+    complete: function of (prompts, on_piece) that yields Completions
+    """
+    if not logprobs:
+        print_piece(prompts[0])
+    for completion in complete(prompts, on_piece=None if logprobs else print_piece):
+        if logprobs:
+            print_logprobs(tokenizer, completion)
+        elif completions:
+            print_piece(f'\n{RULE}\n{completion.prompt}{completion.text}')
+        completions.append(completion)
+    print_piece('' if logprobs else '\n')
+
+
+def print_logprobs(tokenizer, completion):
+    """Print each token of a completion with its log-probability, then their total."""
+    print(f'{RULE}\n{completion.prompt}')
+    for token, logprob in zip(completion.ids, completion.logprobs, strict=True):
+        print(f'{logprob:9.4f}  {tokenizer.decode([token])!r}')
+    total = sum(completion.logprobs)
+    print(f'{total:9.4f}  total, {total / max(1, len(completion.ids)):.4f} per token')
+
+
+def complete_prompts(complete, prompts, tokenizer, logprobs, out_file):
+    """Print the completions of a list of prompts and write them to out_file, on Ctrl-C those completed."""
+    completions, stopped = [], None
+    try:
+        print_completions(complete, prompts, tokenizer, logprobs, completions)
+    except (KeyboardInterrupt, OSError) as error: # Ctrl-C, or stdout was closed
+        stopped = error
+    if out_file and completions:
+        with atomic_write(out_file, text=True) as file:
+            file.writelines(json.dumps(asdict(completion), ensure_ascii=False) + '\n'
+                            for completion in completions)
+    if isinstance(stopped, KeyboardInterrupt):
+        saved = f'; {len(completions)} completions are in {out_file}' if out_file and completions else ''
+        print(flush=True) # ends the line of the completion that was interrupted
+        print(f'sample.py: interrupted{saved}', file=sys.stderr)
+        raise SystemExit(130)
+    if stopped:
+        raise stopped
+
+
+def interactive_loop(complete, tokenizer, block_size, logprobs):
+    """Ask for prompts and print their completions until the input ends."""
+    print('Enter a prompt. Ctrl-C stops a completion; Ctrl-C without one, or Ctrl-D, ends the program.\n')
     while True:
         try:
-            tell([input('> ')])
+            prompt = input('> ')
         except (EOFError, KeyboardInterrupt):
             return print()
-        except (SystemExit, UnicodeDecodeError) as problem: # such as a character that the model does not know
+        except UnicodeDecodeError as error:
+            print(f'start: expected text in UTF-8 ({error})')
+            continue
+        try:
+            check_prompts({'start': prompt}, tokenizer, block_size)
+            print_completions(complete, [prompt], tokenizer, logprobs, [])
+        except KeyboardInterrupt:
+            print()
+        except SystemExit as problem: # such as a character that is not in the vocabulary
             print(problem)
 
 
-def print_logprobs(letters, text):
-    """A line for each token of a text: what it says, and how likely it was."""
-    print(f'{"-" * 20}\n{text.prompt}')
-    for token, logprob in zip(text.ids, text.logprobs, strict=True):
-        print(f'{logprob:9.4f}  {letters.decode([token])!r}')
-    print(f'{sum(text.logprobs):9.4f}  together, {sum(text.logprobs) / max(1, len(text.ids)):.4f} a token')
-
-
-def write_lines(path, texts):
-    """The texts as JSON lines; the file is complete or not there."""
-    with writing(path) as temporary, open(temporary, 'w', encoding='utf-8') as f:
-        f.writelines(json.dumps(asdict(text), ensure_ascii=False) + '\n' for text in texts)
-
-
 def main():
-    check(config.settings)
-    stops, beginnings = read_stops(stop), read_prompts(start, prompts)
-    rank_device, _ = choose_device(device)
+    check_settings(config.settings, config.typed)
+    stops, prompts_by_source = read_stop_strings(stop), read_prompts(start, prompts)
+    run_device, _ = choose_device(device)
     if init_from == 'scratch':
-        model, letters = untrained_model(seed)
-        show_parts(model)
-        print('This model has learned nothing yet: its weights are random numbers, every character is about '
-              'as likely as any other, so what it writes is noise. Training changes the weights, not one '
-              'line of this program.\n')
+        model, model_tokenizer = untrained_model(seed)
+        print_parameter_table(model)
+        print(UNTRAINED_NOTE)
     else:
-        found, path = read_first(candidates(out_dir, checkpoint)) if init_from == 'checkpoint' else \
-            (from_gpt2(init_from), init_from)
-        model, letters = build(found, path), tokenizer_of(found, path, tokenizer)
-        trained = f", trained for {found['iter_num']} iters" if 'iter_num' in found else ''
-        print(f'{path}: {model.n_params():,} parameters{trained} | device {rank_device}\n')
-    # weights as small as the machine computes well with; on a CPU float32 is the one that is never slow
-    on_new_gpu = rank_device.startswith('cuda') and torch.cuda.get_device_capability(rank_device) >= (8, 0)
-    name = dtype if dtype != 'auto' else 'bfloat16' if on_new_gpu else 'float32'
-    model.eval().to(rank_device, getattr(torch, name))
-    if quantize:
-        quantize_weights(model)
+        source = checkpoint or (out_dir if init_from == 'checkpoint' else init_from)
+        loaded, path = load_checkpoint(init_from, source)
+        model, model_tokenizer = build(loaded, path), load_tokenizer(loaded, path, tokenizer)
+        trained = f", trained for {loaded['iter_num']} iters" if 'iter_num' in loaded else ''
+        print(f'{path}: {model.n_params():,} parameters{trained} | device {run_device}\n')
+    block_size = model.config.block_size
+    check_stop_strings(stops, model_tokenizer)
+    check_prompts(prompts_by_source, model_tokenizer, block_size)
+    model = prepare_for_inference(model, inference_dtype(dtype, quantize, run_device), run_device)
     if compile:
-        choose_compile('true', rank_device) # says so where it does not work
-    how = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-
-    def write(beginnings, on_piece):
-        """A list of Text; on_piece is called with pieces of the first while it is written."""
-        check_prompts(letters, beginnings, model.config.block_size)
-        if num_beams > 1 or guesses:
-            return [one_text(model, letters, each, max_new_tokens, num_beams, length_penalty, guesses,
-                             rank_device, stops, None if number else on_piece)
-                    for number, each in enumerate(beginnings)]
-        return generate_texts(model, letters, beginnings, num_samples, max_new_tokens, how, seed, rank_device,
-                              stops, on_piece, compile, logprobs)
-
-    def tell(beginnings):
-        """Print the texts, the first while it is written."""
-        pieces = []
-
-        def show(piece):
-            print(piece if pieces else beginnings[0] + piece, end='', flush=True)
-            pieces.append(piece)
-
-        texts = write(beginnings, None if logprobs else show)
-        for number, text in enumerate(texts):
-            if logprobs:
-                print_logprobs(letters, text)
-            elif number or not pieces:
-                print((f'\n{"-" * 20}\n' if number else '') + text.prompt + text.text, end='')
-        print(end='' if logprobs else '\n')
-        return texts
-
+        choose_compile('true', run_device) # SystemExit if torch.compile does not work here
+    if num_beams > 1 or num_draft_tokens:
+        complete = partial(stream_deterministic, model, model_tokenizer, max_new_tokens=max_new_tokens,
+                           num_beams=num_beams, length_penalty=length_penalty,
+                           num_draft_tokens=num_draft_tokens, device=run_device, stops=stops)
+    else:
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        complete = partial(stream_texts, model, model_tokenizer, samples=num_samples,
+                           max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, device=run_device,
+                           stops=stops, compiled=compile, logprobs=logprobs)
     if interactive:
-        return converse(tell)
-    texts = tell(beginnings)
-    if out_file:
-        write_lines(out_file, texts)
+        interactive_loop(complete, model_tokenizer, block_size, logprobs)
+    else:
+        complete_prompts(complete, list(prompts_by_source.values()), model_tokenizer, logprobs, out_file)
 
 
 if __name__ == '__main__':

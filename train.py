@@ -6,6 +6,7 @@ Train a GPT on a laptop, one GPU, or many.
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
 from configurator import configure
+from lib.program import one_message
 from lib.recipe import derive_settings
 
 # the run
@@ -449,7 +450,7 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
     init_path: the checkpoint that the run starts from, whose tokenizer a text of its own then gets; '': none
     """
     text, max_samples = s['input'], s['max_samples']
-    folder, script = find_dataset(s['dataset'], run_dir, own_text=bool(text) or max_samples >= 0)
+    folder, script = find_dataset(s['dataset'], run_dir, bool(text), max_samples)
     tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
     # a resumed run keeps its bins, though the text that they are from may have changed or be gone
     if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):
@@ -541,5 +542,6 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    with one_message():
+        main()
     leave_processes()

@@ -1,5 +1,6 @@
 """
-Weights of eight bits, for writing: half the bytes of bfloat16, and reading them is what a new token costs.
+Int8 weight-only quantization for inference: decoding is limited by reading the weights, and these are half
+the bytes of bfloat16.
 
     python sample.py --out_dir=out-tinystories --quantize=int8
 """
@@ -10,15 +11,15 @@ import torch.nn.functional as F
 
 class Int8Linear(nn.Module):
     """
-    A linear layer with whole numbers for weights and one scale for each row, multiplied in bfloat16.
+    A linear layer with int8 weights and one scale per output row, multiplied in bfloat16.
 
-    weight: int8 (N, K); scale: bfloat16 (N,); weight * scale is at most half a scale away from what it was
+    weight: int8 (N, K); scale: bfloat16 (N,); weight * scale is within half a scale of the original weight
     """
 
     def __init__(self, linear):
         super().__init__()
         w = linear.weight.detach().float()
-        # rounded first, so that the weights make up for it
+        # rounded to bfloat16 before dividing by it, so that the weights compensate for the rounding
         scale = (w.abs().amax(dim=1) / 127).clamp(min=1e-12).to(torch.bfloat16)
         self.register_buffer('weight', (w / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8))
         self.register_buffer('scale', scale)
@@ -26,19 +27,25 @@ class Int8Linear(nn.Module):
 
     def forward(self, x):
         """x bfloat16 (..., K) -> (..., N)."""
-        if x.device.type == 'cpu' and x.size(-1) % 16 == 0: # torch reads 16 at once, else beyond the end
+        if x.device.type == 'cpu' and x.size(-1) % 16 == 0: # torch's kernel reads 16 at a time, past the end
             y = torch._weight_int8pack_mm(x.reshape(-1, x.size(-1)), self.weight, self.scale)
             y = y.view(*x.shape[:-1], -1)
-        else: # a compiler makes one kernel of it, which reads the weights as they are
+        else: # torch.compile fuses this into one kernel that reads the int8 weights
             y = F.linear(x, self.weight.to(x.dtype)) * self.scale
         return y if self.bias is None else y + self.bias
 
 
 def quantize(model):
-    """Make all linear layers of a GPT Int8Linear, and the rest bfloat16; in place. It can then only write."""
+    """Replace all linear layers of a float32 GPT by Int8Linear and convert the rest to bfloat16, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Linear):
                 setattr(module, name, Int8Linear(child))
-    # last, so that the eight bits are those of the weights as they were
+    # after quantizing, since weights rounded to bfloat16 would give other int8 values
     return model.to(torch.bfloat16).requires_grad_(False)
+
+
+def prepare_for_inference(model, dtype, device):
+    """A float32 GPT in eval mode on device, with weights of dtype: 'int8', or the name of a torch dtype."""
+    model = quantize(model) if dtype == 'int8' else model.to(getattr(torch, dtype))
+    return model.eval().to(device)

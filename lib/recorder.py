@@ -28,6 +28,7 @@ from lib.checkpoint import (
     numbered,
     read_checkpoint,
     remove_run,
+    remove_temporaries,
     save,
     snapshot,
 )
@@ -263,6 +264,7 @@ def start_run_dir(run_dir, resumed_from, overwrite):
         if lock is None:
             raise SystemExit(f'out_dir: {run_dir} is in use by {running_process(run_dir)}; wait until it '
                              'ends, or choose another --out_dir')
+        remove_temporaries(run_dir)
         if resumed_from and resumed_from != last and os.path.exists(last):
             os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt')) # else it would replace the good one
         elif overwrite and not resumed_from:

@@ -5,9 +5,13 @@ import os
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
+import errno
+import functools
 import hashlib
 import io
+import itertools
 import json
+import math
 import multiprocessing
 import random
 import runpy
@@ -215,3 +219,125 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker('slow') and not config.getoption('--slow'):
             item.add_marker(pytest.mark.skip(reason='slow; run with --slow'))
+
+
+# for what reads files that may hold anything: datasets, tokenizers, checkpoints
+
+JUNK = [None, True, -1, 0, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '', 'a\nb', '\ud800',
+        '9' * 10**5, [], {}, ['x'], {'x': []}, functools.reduce(lambda inner, _: [inner], range(500), 'deep')]
+
+
+def replaced(rng, value):
+    """A copy of a JSON value with something in it, at any depth, replaced by junk, doubled or left out."""
+    if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
+        return rng.choice(JUNK)
+    changed = value.copy()
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key, what = rng.choice(keys), rng.random()
+    if what < 0.1:
+        del changed[key]
+    else:
+        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key])
+    return changed
+
+
+def mangled(rng, data):
+    """Bytes with one to three pieces flipped, overwritten, doubled or cut out, or without their end."""
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(data) + 1)
+        end = start + rng.choice([1, 1, 1, 4, 100, len(data)])
+        piece = data[start:end]
+        flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
+        data = data[:start] + rng.choice([flipped, rng.randbytes(len(piece)), piece * 2, b'']) + data[end:]
+    return data
+
+
+def refusal(function, *arguments, **named):
+    """The one short line in which a call must end."""
+    with pytest.raises(SystemExit) as problem:
+        function(*arguments, **named)
+    message = str(problem.value)
+    assert message.isprintable() and 20 < len(message) < 1000 and 'Traceback' not in message, message
+    return message
+
+
+def survived(function, *arguments):
+    """What a function returns, or None where it ends in one short line; any other end fails the test."""
+    try:
+        return function(*arguments)
+    except SystemExit as problem:
+        message = str(problem.code)
+        assert message.isprintable() and 20 < len(message) < 1000
+        return None
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """No connection but to this machine, wherever the test runs, and no vocabulary in tiktoken's cache."""
+    for name in 'HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy':
+        monkeypatch.setenv(name, 'http://127.0.0.1:9') # nothing listens there
+    for name in 'NO_PROXY', 'no_proxy':
+        monkeypatch.setenv(name, '127.0.0.1')
+    for name in 'HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE', 'HF_ENDPOINT':
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
+
+
+# ---- tiny models, and how a call ends ----
+
+MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
+FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
+            'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
+
+
+def random_model(seed=0, **shape):
+    """A GPT in eval mode without zeros in its weights, so that every part has an effect."""
+    from model import GPT, GPTConfig
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(**shape)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    return model
+
+
+def random_tokens(*shape, vocab_size=61, seed=1):
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def error_of(function, *args):
+    """The one line of the SystemExit that ends a call, '' without one; any other exception is a failure."""
+    try:
+        function(*args)
+    except SystemExit as error:
+        assert isinstance(error.code, str) and error.code and '\n' not in error.code, repr(error.code)
+        return error.code
+    return ''
+
+
+# ---- small checkpoints ----
+
+def small_checkpoint(iter_num, **more):
+    """The least that is a checkpoint; its weights say which one it is."""
+    weights = {'w': torch.full((50,), float(iter_num))}
+    return {'model': weights, 'model_config': {}, 'iter_num': iter_num} | more
+
+
+def iter_of(path):
+    """iter_num of a file that save(small_checkpoint(...)) wrote, which must be complete."""
+    from lib.checkpoint import read_checkpoint
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint['model']['w'], torch.full((50,), float(checkpoint['iter_num'])))
+    return checkpoint['iter_num']
+
+
+def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
+    """Make the nth call of a function, and all that follow, fail as on a full disk."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def failing(*args, **kwargs):
+        if next(calls) >= nth:
+            raise OSError(number, os.strerror(number))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)

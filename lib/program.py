@@ -1,8 +1,10 @@
 """
-What every script does when it runs as a program: streams that can print anything, and one line instead of a
-traceback for what is no fault of the code. It knows no setting and needs only the standard library.
+How a script runs and ends: streams that can print any text, and one line instead of a traceback for what is
+not a fault of the code.
 
-    start_program(__file__) # configure() calls it, unless the script is imported
+    start_program(__file__)    # configure() calls it, unless the script is imported
+
+Standard library only, and no module of this repository, so that configurator.py can use it.
 """
 import atexit
 import errno
@@ -10,8 +12,9 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 
-ROOT = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def start_program(script):
@@ -30,9 +33,6 @@ def start_program(script):
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))
         elif mode == 'w' and hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace') # \u2019 for what the console's encoding lacks
-    is_later_rank = os.environ.get('RANK', '0') != '0' and 'TORCHELASTIC_RUN_ID' in os.environ # of torchrun
-    if is_later_rank and not isinstance(sys.stderr, LaterRankStderr):
-        sys.stderr = LaterRankStderr(sys.stderr)
     sys.excepthook = explain_exception
     atexit.unregister(flush_stdout_at_exit)
     atexit.register(flush_stdout_at_exit)
@@ -91,23 +91,19 @@ def flush_stdout_at_exit():
         os._exit(1) # nothing else can change the status any more
 
 
-class LaterRankStderr:
+@contextmanager
+def one_message(patience=10.0):
     """
-    stderr of the ranks above 0 under torchrun, so that a mistake of the user is printed once.
+    Under torchrun, prints the message of a SystemExit that ends every process once.
 
-    The message that ends a rank waits: rank 0 usually ends with the same one, and torchrun then ends this
-    process. It is printed after patience seconds if that does not happen, at once if it begins with "rank ".
+    Rank 0 prints it and ends, and torchrun then ends the other ranks, which wait for that. A rank that is not
+    ended within patience seconds prints its message: it is the only one that has it.
     """
-
-    def __init__(self, stream, patience=10.0):
-        self.stream, self.patience = stream, patience
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-    def write(self, text):
-        if sys._getframe().f_back is None: # no Python function calls this: it is the message of a SystemExit
-            signal.signal(signal.SIGTERM, signal.SIG_DFL) # train.py only notes it
-            time.sleep(0 if text.startswith('rank ') else self.patience)
-            self.patience = 0 # for the rest of the message
-        return self.stream.write(text)
+    try:
+        yield
+    except SystemExit as error:
+        is_torchrun = 'TORCHELASTIC_RUN_ID' in os.environ and os.environ.get('RANK', '0') != '0'
+        if is_torchrun and isinstance(error.code, str) and not error.code.startswith('rank '):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL) # train.py handles it, and would not end here
+            time.sleep(patience)
+        raise
