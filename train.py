@@ -111,7 +111,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
 from data.datasets import find_dataset, has_bins, is_prepared, prepare
-from data.files import short_path
 from lib.checkpoint import (
     GPT2_NAMES,
     RunState,
@@ -123,15 +122,22 @@ from lib.device import (
     Machine,
     explain_oom,
     leave_processes,
-    memory_line,
-    memory_needed,
     setup_machine,
     sum_over_ranks,
     torchrun_ranks,
 )
 from lib.log import Clock, StepMonitor, say, validation_line
 from lib.optim import DECAYS, all_groups, make_optimizers, restore, set_rates
-from lib.plan import check_same_data, choose_config, is_due, make_plan, resumed_settings
+from lib.plan import (
+    check_same_data,
+    choose_config,
+    is_due,
+    make_plan,
+    print_dry_run,
+    print_plan,
+    print_resumed,
+    resumed_settings,
+)
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, quoted
 from model import GPT, GPTConfig
@@ -463,40 +469,6 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
                              'process, without --eval_only, or ' + bins.how_to_prepare(folder))
         prepare(folder, script, text, max_samples, tokenizer)
     return folder, bins.load_meta(folder, every_byte=s['check_data'])
-
-
-def print_plan(s, plan, config, folder, meta):
-    """Print what the run is: data, model, length."""
-    n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
-    say(f'data {short_path(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
-        f'1 epoch = {plan.iters_per_epoch:,.1f} updates of {plan.tokens_per_iter:,} tokens '
-        f"({s['batch_size']} sequences x {config.block_size} tokens x {s['gradient_accumulation_steps']} "
-        'micro-batches)')
-    with torch.device('meta'): # no memory
-        n_params = GPT(config).n_params()
-    say(f'model {config.arch}: {n_params:,} parameters | {config.n_layer} layers, n_embd {config.n_embd}, '
-        f'vocabulary of {config.vocab_size:,}')
-
-
-def print_dry_run(s, plan, config, machine):
-    """Print the memory and the length of a run that is not made."""
-    kind = choose_optimizer(s['optimizer'], config.arch)
-    needed = memory_needed(config, s['batch_size'], kind, machine.dtype, machine.on_gpu)
-    say(memory_line(needed, config, s['batch_size']))
-    say(f'run: {plan.max_iters:,} updates, {plan.max_iters * plan.tokens_per_iter:,} tokens, '
-        f'{plan.max_iters / plan.iters_per_epoch:,.2f} epochs' if plan.max_iters
-        else f'run: {plan.max_minutes} minutes')
-    say('nothing was trained or written')
-
-
-def print_resumed(path, state, before, s):
-    """Print from where a run resumes, and the settings that it changes; its shape stays the checkpoint's."""
-    say(f'resume: {path}, iter {state.iter_num}')
-    fixed = {f.name for f in fields(GPTConfig)} | {'init_from', 'overwrite', 'eval_only', 'dry_run', 'input',
-                                                   'max_samples'}
-    for name, value in s.items():
-        if name in before and before[name] != value and name not in fixed - {'dropout'}:
-            say(f'resume: {name} was {before[name]}, is now {value}')
 
 
 def resume_command():

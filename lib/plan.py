@@ -6,11 +6,16 @@ What a run will be: its model, its length, its learning rate, and what is due wh
 import math
 from dataclasses import dataclass, fields
 
+import torch
+
 from data import bins
+from data.files import short_path
 from lib.checkpoint import config_of
+from lib.device import memory_line, memory_needed
 from lib.log import say
 from lib.optim import lr_multiplier
-from model import GPTConfig
+from lib.recipe import choose_optimizer
+from model import GPT, GPTConfig
 
 DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
 
@@ -178,3 +183,39 @@ def check_same_data(folder, meta, checkpoint, path):
         raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
                          'it as before, or start a new run from its weights: '
                          f'--init_from={path} --out_dir=ANOTHER')
+
+
+# ---- what is printed about it ----
+
+def print_plan(s, plan, config, folder, meta):
+    """Print what the run is: data, model, length."""
+    n_train, n_val = (meta['splits'][split]['tokens'] for split in ('train', 'val'))
+    say(f'data {short_path(folder)}: {n_train:,} tokens to train on, {n_val:,} for validation | '
+        f'1 epoch = {plan.iters_per_epoch:,.1f} updates of {plan.tokens_per_iter:,} tokens '
+        f"({s['batch_size']} sequences x {config.block_size} tokens x {s['gradient_accumulation_steps']} "
+        'micro-batches)')
+    with torch.device('meta'): # no memory
+        n_params = GPT(config).n_params()
+    say(f'model {config.arch}: {n_params:,} parameters | {config.n_layer} layers, n_embd {config.n_embd}, '
+        f'vocabulary of {config.vocab_size:,}')
+
+
+def print_dry_run(s, plan, config, machine):
+    """Print the memory and the length of a run that is not made."""
+    kind = choose_optimizer(s['optimizer'], config.arch)
+    needed = memory_needed(config, s['batch_size'], kind, machine.dtype, machine.on_gpu)
+    say(memory_line(needed, config, s['batch_size']))
+    say(f'run: {plan.max_iters:,} updates, {plan.max_iters * plan.tokens_per_iter:,} tokens, '
+        f'{plan.max_iters / plan.iters_per_epoch:,.2f} epochs' if plan.max_iters
+        else f'run: {plan.max_minutes} minutes')
+    say('nothing was trained or written')
+
+
+def print_resumed(path, state, before, s):
+    """Print from where a run resumes, and the settings that it changes; its shape stays the checkpoint's."""
+    say(f'resume: {path}, iter {state.iter_num}')
+    fixed = {f.name for f in fields(GPTConfig)} | {'init_from', 'overwrite', 'eval_only', 'dry_run', 'input',
+                                                   'max_samples'}
+    for name, value in s.items():
+        if name in before and before[name] != value and name not in fixed - {'dropout'}:
+            say(f'resume: {name} was {before[name]}, is now {value}')

@@ -10,6 +10,7 @@ from conftest import FAMILIES, MODERN, error_of, random_model, random_tokens, sa
 
 from lib import checkpoint as lib_checkpoint
 from lib.checkpoint import RunState, build, checksum, load_initial_checkpoint, read_checkpoint, save, snapshot
+from lib.plan import choose_config
 from model import GPTConfig
 
 
@@ -276,5 +277,5 @@ def test_data_with_other_characters_than_those_of_the_checkpoint_is_refused(n_ch
     meta = {'tokenizer': {'kind': 'char', 'chars': 'a' * n_chars}, 'vocab_size': n_chars,
             'splits': {split: {'tokens': 100, 'largest_id': n_chars - 1} for split in ('train', 'val')}}
     settings = asdict(GPTConfig()) | {'vocab_size': 0, 'init_from': 'ckpt.pt'}
-    found = error_of(lib_checkpoint.choose_config, checkpoint, 'ckpt.pt', settings, set(), meta)
+    found = error_of(choose_config, checkpoint, 'ckpt.pt', settings, set(), set(), meta)
     assert message in found and bool(found) == bool(message)

@@ -24,7 +24,7 @@ from lib.checkpoint import build, checksum, read_checkpoint, save
 from lib.device import Machine
 from lib.generate import generate_texts
 from lib.optim import make_optimizers, set_rates
-from lib.plan import make_plan
+from lib.plan import choose_config, make_plan
 
 FUZZ = int(os.environ.get('FUZZ', 1)) # multiplies how many damaged files are tried
 
@@ -140,9 +140,10 @@ def resume_and_sample(run_dir, folder):
     s = training.config.settings | {'init_from': 'resume', 'n_embd': 8, 'batch_size': 2}
     meta = bins.load_meta(folder)
     checkpoint, path = lib_checkpoint.load_initial_checkpoint('resume', run_dir)
-    config = lib_checkpoint.choose_config(checkpoint, path, s, {'n_embd'}, meta)
+    config = choose_config(checkpoint, path, s, {'n_embd'}, {'n_embd'}, meta)
     plan = make_plan(s, set(), config, meta)
-    run = training.build_run(s, config, Machine('cpu', 'float32', False), folder, meta, checkpoint, path)
+    machine = Machine('cpu', 'float32', False)
+    run = training.build_run(s, config, machine, folder, meta, checkpoint, path, resuming=True)
     run.is_sound()
     set_rates(run.optimizers, plan.lr_multiplier(run.state), run.state.iter_num, 0.95)
     batches = training.load_micro_batches(run, run.state.iter_num, s)
