@@ -7,24 +7,31 @@ A setting is a line of the script above `config = configure(globals())`: name = 
 --help shows. It keeps the type of its default. With `n_layer = 4 # blocks` in the script and `n_layer = 6` in
 the config file, --n_layer=8 gives 8, no flag gives 6, and neither gives 4.
 
+configure() also prepares how a script ends: streams that can print any text, and one line instead of a
+traceback for what is no fault of the code. Standard library only, so that --help and mistakes answer at once.
+
 A setting is a switch, so that --name means true and --no-name false, if its default is True or False, or if
 it is 'auto' and the comment offers true and false (`compile = 'auto' # true, false, or auto`).
 """
 import ast
+import atexit
 import difflib
+import errno
 import glob
 import io
 import os
 import re
+import signal
 import sys
 import textwrap
+import time
 import tokenize
 import traceback
 import types
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lib.program import one_message, start_program
-
+ROOT = os.path.dirname(os.path.abspath(__file__))
 BOOLS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 EXPECTED = {bool: 'true or false (bool)', int: 'a whole number (int)', float: 'a finite number (float)',
             str: 'a string (str)'}
@@ -65,6 +72,24 @@ class Config:
     typed: frozenset # names given on the command line
     filed: frozenset # names given in config files
     files: tuple # paths of the config files, in the order they were read
+
+
+@contextmanager
+def one_message(patience=10.0):
+    """
+    Under torchrun, prints the message of a SystemExit that ends every process once.
+
+    Rank 0 prints it and ends, and torchrun then ends the other ranks, which wait for that. A rank that is not
+    ended within patience seconds prints its message: it is the only one that has it.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        is_torchrun = 'TORCHELASTIC_RUN_ID' in os.environ and os.environ.get('RANK', '0') != '0'
+        if is_torchrun and isinstance(error.code, str) and not error.code.startswith('rank '):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL) # train.py handles it, and would not end here
+            time.sleep(patience)
+        raise
 
 
 @one_message()
@@ -329,3 +354,79 @@ def wrapped(text, left, indent):
     lines = textwrap.wrap(text, HELP_WIDTH, initial_indent=left, subsequent_indent=' ' * indent,
                           break_on_hyphens=False, break_long_words=False)
     return lines or [left.rstrip()]
+
+
+# ---- how a script ends ----
+
+def start_program(script):
+    """
+    Prepare the streams and the end of a program; a second call changes nothing.
+
+    script: path of the script
+    raises SystemExit with one line if Python is too old
+    """
+    if sys.version_info < (3, 10): # noqa: UP036 (so this file and the scripts must parse there)
+        raise SystemExit(f'{os.path.basename(script)}: expected Python 3.10 or newer, got '
+                         f'{sys.version.split()[0]}; install a newer one and run the script with it')
+    for name, mode in ('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w'): # file descriptors 0, 1 and 2
+        stream = getattr(sys, name)
+        if stream is None: # closed by the caller (2>&-), or never there (pythonw)
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))
+        elif mode == 'w' and hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace') # \u2019 for what the console's encoding lacks
+    sys.excepthook = explain_exception
+    atexit.unregister(flush_stdout_at_exit)
+    atexit.register(flush_stdout_at_exit)
+
+
+def explain_exception(kind, error, trace):
+    """sys.excepthook: one line, or none, for what is no fault of the code; a traceback for the rest."""
+    script = os.path.basename(sys.argv[0])
+    if issubclass(kind, KeyboardInterrupt): # Python then ends itself by SIGINT: status 130 in a shell
+        print(f'{script}: interrupted', file=sys.stderr)
+        return
+    # a SystemExit raised here ends the program as one raised anywhere else
+    if issubclass(kind, ModuleNotFoundError) and (package := missing_package(error)):
+        raise SystemExit(f'{script}: needs {package}; run: pip install -r {requirements_path()}')
+    if issubclass(kind, OSError) and (lost := stdout_error('\n')):
+        raise SystemExit(1 if is_reader_gone(lost) else f'{script}: stdout: {lost.strerror}')
+    sys.__excepthook__(kind, error, trace)
+
+
+def missing_package(error):
+    """Name of the package that an import missed; '' if the module is one of this repository."""
+    package = (error.name or '').partition('.')[0]
+    ours = any(os.path.exists(os.path.join(ROOT, name)) for name in (package, f'{package}.py'))
+    return '' if ours else package
+
+
+def requirements_path():
+    """requirements.txt as it can be typed in the working directory."""
+    path = os.path.join(ROOT, 'requirements.txt')
+    is_here = os.path.exists('requirements.txt') and os.path.samefile('requirements.txt', path)
+    return 'requirements.txt' if is_here else f'"{path}"'
+
+
+def stdout_error(text=''):
+    """The OSError of writing text to stdout, or None. After one, stdout is os.devnull: the exit is quiet."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except ValueError: # closed by the script
+        return None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+
+
+def is_reader_gone(error):
+    """Whether what reads stdout has ended, as in `| head`."""
+    return error.errno in (errno.EPIPE, errno.EINVAL) # EINVAL on Windows
+
+
+def flush_stdout_at_exit():
+    """Write what stdout still holds; registered first, so it runs last."""
+    lost = stdout_error()
+    if lost and not is_reader_gone(lost):
+        print(f'{os.path.basename(sys.argv[0])}: stdout: {lost.strerror}', file=sys.stderr, flush=True)
+        os._exit(1) # nothing else can change the status any more

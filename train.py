@@ -5,8 +5,7 @@ Train a GPT on a laptop, one GPU, or many.
     python train.py config/train_shakespeare_char.py --device=cpu --max_iters=600
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
-from configurator import configure
-from lib.program import one_message
+from configurator import configure, one_message
 from lib.recipe import derive_settings
 
 # the run

@@ -80,7 +80,7 @@ def test_ctrl_c_is_one_line_and_status_130(shell):
 
 
 def test_a_python_that_is_too_old_can_parse_a_script_and_ends_it_in_one_line(shell):
-    for path in 'lib/program', 'configurator', 'train', 'sample', 'bench', 'data/text/prepare':
+    for path in 'configurator', 'lib/recipe', 'train', 'sample', 'bench', 'data/text/prepare':
         with open(os.path.join(REPO, f'{path}.py'), encoding='utf-8') as f:
             ast.parse(f.read(), feature_version=(3, 8))
     code = 'import runpy, sys; sys.version_info = (3, 9); runpy.run_path("train.py", run_name="__main__")'
@@ -92,7 +92,7 @@ def test_a_python_that_is_too_old_can_parse_a_script_and_ends_it_in_one_line(she
     ('bad', 20, True, ''), ('bad', 0, False, 'bad\n'), ('rank 1: bad', 99, False, 'rank 1: bad\n')])
 def test_a_later_rank_leaves_its_message_to_rank_0_unless_nothing_stops_it(
         tmp_path, message, patience, stopped, printed):
-    code = f'import signal, sys; sys.path.insert(0, {REPO!r}); from lib.program import one_message\n' \
+    code = f'import signal, sys; sys.path.insert(0, {REPO!r}); from configurator import one_message\n' \
            'signal.signal(signal.SIGTERM, lambda *_: None); print(1, flush=True)\n' \
            f'with one_message({patience}): raise SystemExit("{message}")' # train.py handles SIGTERM
     env = {**os.environ, 'RANK': '1', 'TORCHELASTIC_RUN_ID': 'x'}
