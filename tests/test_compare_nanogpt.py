@@ -8,7 +8,7 @@ import shutil
 from contextlib import nullcontext
 
 import pytest
-from conftest import REPO, is_one_line, log_of, process, run
+from conftest import REPO, is_one_line, log_of, run
 
 from data import bins
 from data.tokenizer import from_json
@@ -187,12 +187,11 @@ def test_a_smoke_test_runs_rows_of_every_kind_on_any_machine(nanogpt, tmp_path):
     flags = (f'--nanogpt={folder}', '--device=cpu', '--runs=1', '--threads=1', '--cases=0.8M',
              '--compiled=False', '--learning_rates=1e-3', f'--race={config_file}',
              f'--race_best={config_file}', f'--dataset={folder}/data/shakespeare_char')
-    refused = process('tools/compare_nanogpt.py', *flags, '--rows=gpu_sweep', cwd=tmp_path)
-    assert refused.returncode == 1 and 'gpu_sweep: expected --device=cuda, got cpu' in refused.stderr
+    refused = run('tools/compare_nanogpt.py', *flags, '--rows=gpu_sweep', cwd=tmp_path)
+    assert is_one_line(refused) and 'gpu_sweep: expected --device=cuda, got cpu' in refused.message
     rows = 'time_to_loss', 'best_loss', 'throughput', 'startup', *GPU_ROWS
     flags = *flags, f'--rows={",".join(rows)}', '--smoke_test'
-    result = process('tools/compare_nanogpt.py', *flags, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert run('tools/compare_nanogpt.py', *flags, cwd=tmp_path).status == 0
     records = [json.loads(line) for line in (tmp_path / 'compare_nanogpt.jsonl').read_text().splitlines()]
     assert {r['row'] for r in records} == {*rows, 'throughput_loss'} and all(r['smoke_test'] for r in records)
     losses = [r['figures']['val_loss'] for r in records if 'val_loss' in r['figures']]
