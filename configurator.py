@@ -3,14 +3,19 @@ Settings of a script, from config files and the command line.
 
     python train.py config/train_tinystories.py --batch_size=32 --learning-rate 1e-3 --compile --no-decay_lr
 
-Words are read from left to right and the last value wins, whether a file or a flag gave it. A script's
-settings are the lines above its `config = configure(globals())`; each keeps the type of its default.
+A setting is a line of the script above `config = configure(globals())`: name = default, then a comment, which
+--help shows. It keeps the type of its default. With `n_layer = 4 # blocks` in the script and `n_layer = 6` in
+the config file, --n_layer=8 gives 8, no flag gives 6, and neither gives 4.
+
+A setting is a switch, so that --name means true and --no-name false, if its default is True or False, or if
+it is 'auto' and the comment offers true and false (`compile = 'auto' # true, false, or auto`).
 """
 import ast
 import difflib
 import glob
 import io
 import os
+import re
 import sys
 import textwrap
 import tokenize
@@ -18,15 +23,40 @@ import traceback
 import types
 from dataclasses import dataclass
 
+from lib.program import one_message, start_program
+
 BOOLS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
 EXPECTED = {bool: 'true or false (bool)', int: 'a whole number (int)', float: 'a finite number (float)',
             str: 'a string (str)'}
+LARGEST = 2 ** 63 - 1 # int64, as torch and numpy take it; of floats too: the product of any few is finite
+# what None (off) means for a number where that is not 0; None: the setting has no off
+OFF = {'top_p': 1.0, 'repetition_penalty': 1.0,
+       **dict.fromkeys(['temperature', 'learning_rate', 'muon_learning_rate', 'seed', 'batch_size',
+                        'block_size', 'n_layer', 'n_head', 'n_embd'])}
+# settings in which ~ is the home folder, besides *_dir, *_file and what follows FILE:
+PATHS = ('input', 'out', 'data', 'dataset', 'checkpoint', 'init_from', 'tokenizer', 'prompts', 'profile',
+         'reference', 'nanogpt')
 # other names, on the command line only; where a script has a setting of that name, it means that setting
 ALIASES = {'embedding_dimension': 'n_embd', 'number_of_layers': 'n_layer', 'number_of_heads': 'n_head',
            'context_length': 'block_size', 'prompt': 'start', 'text': 'start', 'length': 'max_new_tokens',
            'top_k_tokens': 'top_k', 'data_path': 'input', 'save_dir': 'out_dir', 'output_dir': 'out_dir',
            'eval_every': 'eval_interval', 'save_every': 'save_interval', 'generate_every': 'sample_interval'}
+# former names, in config files too: accepted with a line that gives the present name
+RENAMED = {'guesses': 'num_draft_tokens', 'copying': 'mimetic_init'}
 HELP_WIDTH = 110 # characters
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    default: object # bool, int, float or str
+    group: str # title of the settings around it, for --help
+    comment: str
+
+    @property
+    def is_switch(self):
+        offers_both = {'true', 'false'} <= set(re.findall(r'\w+', self.comment))
+        return isinstance(self.default, bool) or (self.default == 'auto' and offers_both)
 
 
 @dataclass(frozen=True)
@@ -37,53 +67,79 @@ class Config:
     files: tuple # paths of the config files, in the order they were read
 
 
+@one_message()
 def configure(namespace, argv=None, derive=None):
     """
     The settings of a script. They are also written back into namespace, where the script's main() reads them.
 
+    Precedence: command line > config file > derived > default, in whatever order flags and files are typed.
+    Of two flags, and of two config files, the later one wins. Where a checkpoint is used, the shape of the
+    model is the checkpoint's: the command line may not contradict it, and files and defaults do not count.
+
     namespace: globals() of the script, called after its settings and before its heavy imports, so that --help
-        and a typo answer at once; a setting is a name assigned at top level, not beginning with _, that holds
+        and a mistake answer at once; a setting is a top-level name that begins with a small letter and holds
         a bool, int, float or str
     argv: words to read, by default sys.argv[1:]; none when the script is imported, which has no effect then
-    derive: function(settings, typed, filed) that returns a dict of the settings that follow from others;
-        typed, filed: the names given on the command line and in config files
+    derive: function(settings, typed, filed) that returns a dict of the settings that follow from others.
+        What was typed keeps its value whatever it returns; the names in filed are for it to respect
     returns Config; raises SystemExit with one line for a mistake, with status 0 after --help
     """
-    script = namespace['__file__']
+    script, is_program = namespace['__file__'], namespace['__name__'] == '__main__'
+    if is_program:
+        start_program(script)
     with tokenize.open(script) as f: # utf-8, or what the file declares
         source = f.read()
-    defaults = {name: namespace[name] for name, _ in assignments(source) if not name.startswith('_')
-                and isinstance(namespace.get(name), (bool, int, float, str))}
-    aliases = {alias: name for alias, name in ALIASES.items() if name in defaults and alias not in defaults}
-    names = {**{name: name for name in defaults}, **aliases} # what a flag may be called -> its setting
-    if argv is None:
-        argv = sys.argv[1:] if namespace['__name__'] == '__main__' else []
-    if '--help' in argv or '-h' in argv:
-        print(help_text(source, defaults, aliases))
+    known = find_settings(source, namespace)
+    others = {old: new for old, new in {**ALIASES, **RENAMED}.items() if new in known and old not in known}
+    names = {**{name: name for name in known}, **others} # what a flag may be called -> its setting
+    words = sys.argv[1:] if argv is None and is_program else list(argv or [])
+    if '--help' in words or '-h' in words:
+        print(help_text(ast.get_docstring(ast.parse(source)), known, names))
         raise SystemExit(0)
 
-    settings, typed, filed, files, words = dict(defaults), set(), set(), [], list(argv)
+    typed, filed, files = {}, {}, []
     while words:
-        word = words.pop(0)
-        if word.startswith('--'):
-            name, settings[name] = read_flag(word, words, names, defaults)
-            typed.add(name)
+        if words[0].startswith('--'):
+            name, typed[name] = read_flag(words.pop(0), words, known, names)
         else:
-            files.append(find_config(word, script, names))
-            values = read_config(files[-1], names, defaults)
-            settings.update(values)
-            filed.update(values)
+            files.append(find_config(words.pop(0), script, names))
+            filed.update(read_config(files[-1], known, names))
+    settings = {**{name: setting.default for name, setting in known.items()}, **filed, **typed}
     if derive:
-        settings.update(derive(settings, typed, filed))
+        settings.update({**derive(settings, set(typed), set(filed)), **typed})
     namespace.update(settings)
     return Config(settings, frozenset(typed), frozenset(filed), tuple(files))
 
 
-def assignments(source):
-    """(name, statement) for every plain assignment at the top level of a script, in order."""
+def find_settings(source, namespace):
+    """
+    {name: Setting} of what a script has assigned, in the order of its source.
+
+    group: the comment lines right above a setting; they title the settings below too, up to the next such
+    comment: the one at the end of the setting's line, and the indented comment lines that continue it
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start: token.string.strip('# ') for token in tokens if token.type == tokenize.COMMENT}
+    titles = {line: text.strip('-= ') for (line, column), text in comments.items() if column == 0}
+    notes = {line: text for (line, column), text in comments.items() if column > 0}
+    lines = ['', *source.split('\n')] # counted from 1, as tokens are
+    known, group = {}, 'settings'
     for statement in ast.parse(source).body:
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            yield from ((name, statement) for name in bound_names(statement))
+        if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            continue
+        first, last = statement.lineno, statement.end_lineno
+        while first - 1 in titles:
+            first -= 1
+        while last + 1 in notes and lines[last + 1].lstrip().startswith('#'):
+            last += 1
+        title = [titles[line] for line in range(first, statement.lineno)]
+        group = ' '.join(filter(None, title)) or group # a line of dashes is no title
+        comment = ' '.join(notes[line] for line in range(statement.end_lineno, last + 1) if line in notes)
+        for name in bound_names(statement):
+            # upper case is for constants
+            if re.match('[a-z]', name) and isinstance(namespace.get(name), (bool, int, float, str)):
+                known[name] = Setting(name, namespace[name], group, comment)
+    return known
 
 
 def bound_names(statement):
@@ -104,56 +160,52 @@ def mistake(where, what):
     return SystemExit(' '.join(f'{where}: {what}'.splitlines()))
 
 
-def suggestion(word, known):
-    """What to do about an unknown name. known: {what it may have meant: how to write that}"""
-    close = difflib.get_close_matches(word.lower(), known, n=1)
-    return f'did you mean {known[close[0]]}?' if close else '--help lists all settings'
+def suggestion(word, candidates):
+    """What to do about an unknown name. candidates: {what it may have meant: how to write that}"""
+    close = difflib.get_close_matches(word.lower(), candidates, n=1)
+    return f'did you mean {candidates[close[0]]}?' if close else '--help lists all settings'
 
 
-# the command line
+# ---- the command line ----
 
-def read_flag(word, following, names, defaults):
+def read_flag(word, following, known, names):
     """
-    Setting and value of one flag: --name=value, --name value, --name or --no-name.
+    Name and value of the setting that a flag gives: --name=value, --name value, --name or --no-name.
 
-    following: the words after it, a list; its first is taken out where it is the value
+    following: the words after it, a list; its first is removed if it is the value
     """
     flag, equals, text = word.partition('=')
     key = flag[2:].replace('-', '_')
-    name = names.get(key)
-    if name is None and key.startswith('no_') and is_switch(defaults.get(names.get(key[3:]))) and not equals:
-        name, text = names[key[3:]], 'false'
-    elif name is None:
+    negated = key.startswith('no_') and key not in names and not equals
+    setting = known.get(names.get(key[3:] if negated else key))
+    if setting is None or (negated and not setting.is_switch):
         raise mistake(flag, f'unknown setting; {suggestion(key, {k: f"--{names[k]}" for k in names})}')
-    elif not equals:
-        text = take_value(flag, following, defaults[name])
-    return name, checked(flag, parsed(text, defaults[name]), defaults[name])
+    if key in RENAMED and key != setting.name:
+        print(f'{flag} is now --{setting.name}', file=sys.stderr)
+    if not equals:
+        text = 'false' if negated else take_value(flag, following, setting)
+    return setting.name, checked(flag, parsed(text, setting.default), setting)
 
 
-def is_switch(default):
-    """Whether --name alone says true. 'auto' can be one too: true and false then overrule the choice."""
-    return isinstance(default, bool) or default == 'auto'
-
-
-def take_value(flag, following, default):
-    """The value of a flag without =: the next word where that can be one, 'true' for a switch."""
+def take_value(flag, following, setting):
+    """The value of a flag without =: the next word if that can be one, 'true' for a switch."""
     word = following[0] if following else '--'
-    if isinstance(default, bool):
-        taken = word.lower() in BOOLS
-    elif isinstance(default, str): # --compile config/x.py is a switch and a config file
-        taken = not word.startswith('-') and not (default == 'auto' and word.endswith('.py'))
+    if isinstance(setting.default, bool):
+        is_value = word.lower() in BOOLS
+    elif isinstance(setting.default, str): # --compile config/x.py is a switch and a config file
+        is_value = not word.startswith('-') and not (setting.is_switch and word.endswith('.py'))
     else: # one dash may be a minus
-        taken = not word.startswith('--')
-    if taken:
+        is_value = not word.startswith('--')
+    if is_value:
         return following.pop(0)
-    if is_switch(default):
+    if setting.is_switch:
         return 'true'
     got = repr(word) if following else 'nothing'
-    raise mistake(flag, f'expected {EXPECTED[type(default)]}, got {got}; write {flag}=VALUE')
+    raise mistake(flag, f'expected {EXPECTED[type(setting.default)]}, got {got}; write {flag}=VALUE')
 
 
 def parsed(text, default):
-    """A word as the Python value it stands for; as it is where it cannot be read as the default's kind."""
+    """A word as the Python value it stands for; unchanged if it cannot be read as the type of the default."""
     if isinstance(default, str):
         return text
     if isinstance(default, bool):
@@ -168,33 +220,43 @@ def parsed(text, default):
     return text
 
 
-def checked(where, value, default):
+def checked(where, value, setting):
     """
-    value in the type of its setting's default, or the end of the run.
+    value in the type of its setting's default; SystemExit if it has another or is out of range.
 
-    Converted are only: int to float, a whole float (1e3) to int, None to a number's 0 (off), and where the
-    default is 'auto' a bool, or the word for one, to 'true' or 'false'.
+    Converted are only: int to float, a whole float (1e3) to int, None to the number that turns the setting
+    off, ~ in a path, and True, False or a word for them to 'true' or 'false' for a switch that can be 'auto'.
     """
-    kind = type(default)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    kind = type(setting.default)
     if value is None and kind in (int, float):
-        return kind(0)
-    if default == 'auto' and isinstance(value, (bool, str)) and str(value).lower() in BOOLS:
+        value = OFF.get(setting.name, 0)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    in_range = is_number and abs(value) <= LARGEST # false for inf and nan
+    if setting.is_switch and kind is str and isinstance(value, (bool, str)) and str(value).lower() in BOOLS:
         return str(BOOLS[str(value).lower()]).lower()
-    if kind is int and is_number and value % 1 == 0: # false for inf and nan
-        return int(value)
-    if kind is float and is_number and abs(value) <= sys.float_info.max: # false for inf, nan and 10**400
-        return float(value)
-    if kind in (bool, str) and isinstance(value, kind):
+    if kind is bool and isinstance(value, bool):
         return value
-    raise mistake(where, f'expected {EXPECTED[kind]} like {default!r}, got {value!r}')
+    if kind is str and isinstance(value, str):
+        return expanded(setting.name, value)
+    if kind is float and in_range or kind is int and in_range and value % 1 == 0:
+        return kind(value)
+    limit = ' between -2**63 and 2**63' if is_number and abs(value) > LARGEST else ''
+    got = 'one far beyond' if isinstance(value, int) and abs(value) > 10 ** 40 else repr(value)
+    raise mistake(where, f'expected {EXPECTED[kind]}{limit} like {setting.default!r}, got {got}')
 
 
-# config files
+def expanded(name, text):
+    """The value of a string setting with ~ replaced if it is a path; a prompt may begin with ~."""
+    prefix = 'FILE:' if text.startswith('FILE:') else ''
+    is_path = prefix or name in PATHS or name.endswith(('_dir', '_file'))
+    return prefix + os.path.expanduser(text[len(prefix):]) if is_path else text
+
+
+# ---- config files ----
 
 def find_config(word, script, names):
     """Path of a config file, looked up from the working directory, then from the script's folder."""
-    folder = os.path.dirname(os.path.abspath(script))
+    word, folder = os.path.expanduser(word), os.path.dirname(os.path.abspath(script))
     if not word.endswith('.py'):
         hint = suggestion(word.partition('=')[0], {name: f'--{names[name]}' for name in names})
         raise mistake(word, f'expected --name=value or a config file (*.py); {hint}')
@@ -208,7 +270,7 @@ def find_config(word, script, names):
     raise mistake(word, f'no file {" nor ".join(places)}; {hint}')
 
 
-def read_config(path, names, defaults):
+def read_config(path, known, names):
     """
     {name: value} of the settings in a config file, which is Python and is executed.
 
@@ -225,12 +287,15 @@ def read_config(path, names, defaults):
 
     lines = {name: line for statement in tree.body for name, line in bound_names(statement).items()}
     settings = {}
-    for name, value in values.items():
-        where = f'{path}:{lines.get(name, lines.get("*", 1))}' # '*': from base import *
-        if name in defaults:
-            settings[name] = checked(f'{where}: {name}', value, defaults[name])
-        elif not name.startswith('_') and not isinstance(value, types.ModuleType) and not callable(value):
-            raise mistake(where, f'unknown setting {name}; {suggestion(name, names)} (helpers begin with _)')
+    for key, value in values.items():
+        where = f'{path}:{lines.get(key, lines.get("*", 1))}' # '*': from base import *
+        name = names.get(key) if key in known or key in RENAMED else None
+        if name:
+            settings[name] = checked(f'{where}: {key}', value, known[name])
+            if name != key:
+                print(f'{where}: {key} is now {name}', file=sys.stderr)
+        elif not key.startswith('_') and not isinstance(value, types.ModuleType) and not callable(value):
+            raise mistake(where, f'unknown setting {key}; {suggestion(key, names)} (helpers begin with _)')
     return settings
 
 
@@ -242,23 +307,21 @@ def error_line(error, path):
     return lines[-1] if lines else 1
 
 
-# --help
+# ---- --help ----
 
-def help_text(source, defaults, aliases):
+def help_text(docstring, known, names):
     """The script's docstring, then its settings by group, then the other names that it accepts."""
-    rows, last_group = described(source, defaults), None
-    width = max(map(len, rows), default=0)
-    value_width = min(20, max((len(repr(value)) for value in defaults.values()), default=0))
-    text = [ast.get_docstring(ast.parse(source)) or '']
-    for name, (group, comment) in rows.items():
-        text += ['', group] if group != last_group else []
-        last_group, value = group, defaults[name]
+    width = max(map(len, known), default=0)
+    value_width = min(20, max((len(repr(setting.default)) for setting in known.values()), default=0))
+    text, last_group = [docstring or ''], None
+    for name, setting in known.items():
+        text += ['', setting.group] if setting.group != last_group else []
+        last_group, value = setting.group, setting.default
         left = f'  --{name:<{width}}  {type(value).__name__:<5}  {value!r:<{value_width}}  '
-        text += wrapped(comment, left, indent=width + value_width + 15) # a long value moves its comment only
-    if aliases:
-        also = ', '.join(f'--{alias} for --{name}' for alias, name in aliases.items())
-        text += ['', 'other names', *wrapped(also, '  ', indent=2)]
-    return '\n'.join(text)
+        # a long value moves its own comment only
+        text += wrapped(setting.comment, left, indent=width + value_width + 15)
+    others = ', '.join(f'--{old} for --{new}' for old, new in names.items() if old in ALIASES and old != new)
+    return '\n'.join(text + (['', 'other names', *wrapped(others, '  ', indent=2)] if others else []))
 
 
 def wrapped(text, left, indent):
@@ -266,30 +329,3 @@ def wrapped(text, left, indent):
     lines = textwrap.wrap(text, HELP_WIDTH, initial_indent=left, subsequent_indent=' ' * indent,
                           break_on_hyphens=False, break_long_words=False)
     return lines or [left.rstrip()]
-
-
-def described(source, defaults):
-    """
-    {name: (group, comment)} of the settings, in the order of the source.
-
-    group: the comment lines right above a setting; they title the settings below too, up to the next such
-    comment: the one at the end of the setting's line, and the indented comment lines that continue it
-    """
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start: token.string.strip('# ') for token in tokens if token.type == tokenize.COMMENT}
-    titles = {line: text.strip('-= ') for (line, column), text in comments.items() if column == 0}
-    notes = {line: text for (line, column), text in comments.items() if column > 0}
-    lines = ['', *source.split('\n')] # counted from 1, as tokens are
-    rows, group = {}, 'settings'
-    for name, statement in assignments(source):
-        first, last = statement.lineno, statement.end_lineno
-        while first - 1 in titles:
-            first -= 1
-        while last + 1 in notes and lines[last + 1].lstrip().startswith('#'):
-            last += 1
-        title = [titles[line] for line in range(first, statement.lineno)]
-        group = ' '.join(filter(None, title)) or group # a line of dashes is no title
-        if name in defaults:
-            note = ' '.join(notes[line] for line in range(statement.end_lineno, last + 1) if line in notes)
-            rows[name] = group, note
-    return rows

@@ -6,6 +6,7 @@ Train a GPT on a laptop, one GPU, or many.
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
 from configurator import configure
+from lib.program import one_message
 from lib.recipe import derive_settings
 
 # the run
@@ -153,10 +154,14 @@ def check_settings(s, run_dir, world_size=1):
 def problems(s, world_size=1):
     """What is invalid in the settings s, as a list of sentences."""
     hyperparameters = {f.name for f in fields(GPTConfig)} # GPTConfig checks these
+    if missing := hyperparameters - s.keys():
+        return [f'GPTConfig has {name}, which is no setting; add it to the settings of train.py'
+                for name in sorted(missing)]
     wrong = [f'{name} must be at least 1, got {s[name]}'
              for name in ('batch_size', 'gradient_accumulation_steps', 'max_bad_steps') if s[name] < 1]
     wrong += [f'{name} must not be negative, got {value}' for name, value in s.items()
-              if name not in hyperparameters | {'max_samples'} and not isinstance(value, str) and value < 0]
+              if name not in hyperparameters - {'vocab_size'} | {'max_samples'}
+              and not isinstance(value, str) and value < 0]
     wrong += [f'{name} must be below 1, got {s[name]}'
               for name in ('beta1', 'beta2', 'muon_momentum') if s[name] >= 1]
     wrong += [f'{name} must be {" or ".join(known)}, got {s[name]!r}'
@@ -246,10 +251,13 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
         dist.all_reduce(sums)
         sums[0] /= dist.get_world_size()
     finite = torch.isfinite(sums[0] + norm)
+    for optimizer in optimizers: # read on the device: no bad gradient may reach the weights
+        optimizer.found_inf = (~finite).float()
     for optimizer in optimizers:
-        optimizer.found_inf = (~finite).float() # read on the device: no bad gradient may reach the weights
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.found_inf = None # Run.is_half_updated reads it
     if scaler:
         scaler.update()
     return torch.cat((sums[:1], norm[None], finite[None], sums[1:]))
@@ -286,6 +294,8 @@ def validate(run, s):
     with run.explain_oom():
         val_loss = evaluate(run.model, run.val_tokens, starts, T, s['batch_size'], machine.autocast(),
                             machine.device, machine.rank, machine.world_size)
+    if not math.isfinite(val_loss):
+        raise run.monitor.diverged(f'validation loss {val_loss} after iter {run.state.iter_num}')
     # None where the number of bytes is not known
     bits_per_byte = val_loss / math.log(2) * split['tokens'] / split['bytes'] if split['bytes'] else None
     return {'iter': run.state.iter_num, 'val_loss': val_loss, 'perplexity': math.exp(min(val_loss, 700)),
@@ -311,7 +321,10 @@ class Run:
     monitor: StepMonitor
     explain_oom: partial # context that turns running out of memory into advice
     saved_minutes: float # state.minutes when a checkpoint was due last
-    updating: bool = False # in the middle of an update
+
+    def is_half_updated(self):
+        """Whether an error has come after train_step began to change the weights and before it finished."""
+        return any(getattr(optimizer, 'found_inf', None) is not None for optimizer in self.optimizers)
 
     def is_sound(self):
         """Whether all weights are finite, and the loss of a window of val, too."""
@@ -381,12 +394,10 @@ def train(run, plan, recorder, s, signals):
 
         lr_scale = plan.lr_multiplier(state)
         set_rates(run.optimizers, lr_scale, state.iter_num, s['muon_momentum'])
-        run.updating = True
         with run.explain_oom():
             stats = train_step(run.model, run.optimizers, load_micro_batches(run, state.iter_num, s),
                                machine.autocast(), run.scaler, s['grad_clip'],
                                dropout_seeds(run, state.iter_num, s), to_share(run, signals))
-        run.updating = False
         state.iter_num += 1
         clock.lap_updates += 1
         monitor.push(state.iter_num, s['learning_rate'] * lr_scale, stats, scaled=bool(run.scaler))
@@ -439,7 +450,7 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
     init_path: the checkpoint that the run starts from, whose tokenizer a text of its own then gets; '': none
     """
     text, max_samples = s['input'], s['max_samples']
-    folder, script = find_dataset(s['dataset'], run_dir, own_text=bool(text) or max_samples >= 0)
+    folder, script = find_dataset(s['dataset'], run_dir, bool(text), max_samples)
     tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
     # a resumed run keeps its bins, though the text that they are from may have changed or be gone
     if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):
@@ -500,6 +511,8 @@ def main():
     s, run_dir = config.settings, out_dir or default_out_dir(config.files, dataset)
     given, ranks = config.typed | config.filed, torchrun_ranks()
     world_size = ranks[2] if ranks else 1
+    if ranks and ranks[0] > 0: # rank 0 prints
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')
     check_settings(s, run_dir, world_size)
     checkpoint, path = load_initial_checkpoint(init_from, run_dir)
     resuming = init_from in ('resume', 'auto') and bool(checkpoint)
@@ -510,7 +523,7 @@ def main():
         check_same_data(folder, meta, checkpoint, path)
     machine = setup_machine(device, dtype, compile, backend)
 
-    shape = choose_config(checkpoint, path, s, config.typed, meta)
+    shape = choose_config(checkpoint, path, s, config.typed, given, meta)
     plan = make_plan(s, config.typed, shape, meta)
     print_plan(s, plan, shape, folder, meta)
     if dry_run:
@@ -529,5 +542,6 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    with one_message():
+        main()
     leave_processes()

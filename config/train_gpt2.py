@@ -1,19 +1,19 @@
-# GPT-2 (124M) from scratch, for eight GPUs:
+# train GPT-2 (124M) from scratch on eight GPUs:
 #   torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
-# --dataset=openwebtext is nanoGPT's data; half a million tokens in each update either way
+# --dataset=openwebtext trains on the dataset of nanoGPT
 dataset = 'fineweb_edu'
 arch = 'gpt2'
 n_layer = 12
 n_head = 12
 n_embd = 768
 block_size = 1024
-vocab_size = 50304 # GPT-2's 50,257 and padding up to a multiple of 64, which matrices on a GPU like
+vocab_size = 50304 # the 50,257 of GPT-2, padded to a multiple of 64 for faster matrix products on a GPU
 bias = False
 
 batch_size = 12
-gradient_accumulation_steps = 40 # 5 for each of 8 GPUs; 12 x 40 x 1024 = 491,520 tokens
+gradient_accumulation_steps = 40 # 5 on each of 8 GPUs; 12 x 40 x 1024 = 491,520 tokens per update
 
-# nanoGPT's schedule: 300 billion tokens
+# the schedule of nanoGPT, 300 billion tokens
 max_iters = 600000
 lr_decay_iters = 600000
 warmup_iters = 2000
@@ -24,5 +24,5 @@ decay_fraction = 1.0
 weight_decay = 0.1
 
 eval_interval = 1000
-eval_tokens = 2000000 # enough for the third digit
+eval_tokens = 2000000 # enough for three digits of the loss
 log_interval = 10

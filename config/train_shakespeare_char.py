@@ -1,4 +1,4 @@
-# tiny Shakespeare, one character at a time: nanoGPT's GPU run. On a CPU, make it small:
+# character-level tiny Shakespeare, the GPU run of nanoGPT; on a CPU, use a smaller model:
 #   --device=cpu --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=600
 #   --dropout=0
 dataset = 'shakespeare_char'
@@ -8,9 +8,9 @@ block_size = 256
 n_layer = 6
 n_head = 6
 n_embd = 384
-dropout = 0.2 # a megabyte is read many times, so it could be learned by heart
+dropout = 0.2 # 1 MB of text is seen many times, so the model would overfit
 
-learning_rate = 6e-3 # 1e-2 at 128 wide, less with the square root of the width
+learning_rate = 6e-3 # 1e-2 at n_embd=128, falling with the square root of n_embd
 max_iters = 2000
 eval_interval = 250
 sample_interval = 500

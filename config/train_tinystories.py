@@ -1,15 +1,16 @@
-# short stories, on a laptop without a GPU: a few minutes from text to a model that writes them
+# short stories on a laptop without a GPU: from raw text to a model that writes stories in a few minutes
 dataset = 'tinystories'
 
-# a story is about 200 tokens, so a context of 256 holds one from its beginning to its end
+# a story has about 200 tokens, so a context of 256 holds a whole one
 block_size = 256
-batch_size = 8 # small updates, many of them: on a CPU a bigger batch is no faster
+batch_size = 8 # on a CPU a larger batch does not raise the throughput, so many small updates are better
 n_layer = 4
-n_head = 2 # heads of 64; with four of 32 the names in a story take longer to stay the same
+n_head = 2 # head_dim 64; with four heads of 32 it takes longer until a name stays the same in a story
 n_embd = 128
-tie_weights = True # a name that is read is a name that can be written: learned once, not twice
+tie_weights = True # a name learned as input is then known as output too
 
 max_iters = 1900
+epochs = 10.0 # what ends the run on a small text of your own (--input=FILE); the stories last 1.6
 eval_interval = 250
-sample_interval = 500 # watch it learn to write
+sample_interval = 500 # shows how the stories improve
 log_interval = 25

@@ -100,7 +100,8 @@ def get_batch(tokens, starts, block_size):
     starts: int64 (B,), at most N - block_size - 1
     returns x, y: int64 (B, block_size); y[b, t] is the token after x[b, t]
     """
-    import torch # not at the top: prepare.py scripts import this module and need no torch
+    # not at the top, because prepare.py scripts import this module and need no torch
+    import torch
 
     windows = np.asarray(tokens)[starts[:, None] + np.arange(block_size + 1)] # (B, block_size + 1)
     # copied by numpy: torch would wake all its threads for a small copy, which is slow on a busy machine
@@ -240,8 +241,8 @@ def check_bin(folder, split, meta, every_byte=False):
         check_largest_id(path, found['largest_id'], meta['vocab_size'])
         if found['sha256'] != record['sha256']:
             raise SystemExit(f'{path}: expected sha256 {record["sha256"][:16]!r}, got '
-                             f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py run; '
-                             f'{todo}')
+                             f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py '
+                             f'run; {todo}')
 
 
 def check_largest_id(path, largest_id, vocab_size):
@@ -284,8 +285,7 @@ def load_tokenizer(path):
     if path == 'gpt2':
         return GPT2Tokenizer()
     todo = 'give char, bpe, gpt2, or the path of a meta.json, meta.pkl or checkpoint'
-    inside = [os.path.join(path, name) for name in ('meta.json', 'meta.pkl', 'best.pt', 'ckpt.pt')]
-    path = next(filter(os.path.isfile, [path, *inside]), path)
+    path = tokenizer_file(path)
     if not os.path.isfile(path):
         raise SystemExit(f'--tokenizer: expected char, bpe, gpt2 or a file, got {path!r}; {todo}')
     if path.endswith('.pkl'):
@@ -295,6 +295,12 @@ def load_tokenizer(path):
         raise SystemExit(f'{path}: expected a tokenizer in it, found none; {todo} (nanoGPT keeps characters '
                          'in the meta.pkl beside its bins)')
     return from_json(found['tokenizer'])
+
+
+def tokenizer_file(path):
+    """The file of a folder that holds its tokenizer; path itself where it is a file or there is none."""
+    inside = [os.path.join(path, name) for name in ('meta.json', 'meta.pkl', 'best.pt', 'ckpt.pt')]
+    return next(filter(os.path.isfile, [path, *inside]), path)
 
 
 def read_checkpoint(path, todo):

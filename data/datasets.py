@@ -1,7 +1,7 @@
 """
 Which folder holds the bins of a run, and the prepare.py script that makes them.
 
-    folder, script = find_dataset('tinystories', 'out', own_text='')
+    folder, script = find_dataset('tinystories', 'out')
     if not is_prepared(folder, own_text='', max_samples=-1):
         prepare(folder, script, own_text='', max_samples=-1)
 """
@@ -14,32 +14,39 @@ import sys
 import threading
 
 from data.bins import DATA, made_from
-from data.documents import TEXT_FILES, file_state
+from data.documents import TEXT_FILES, identified
 from data.files import make_folder
 
 ROOT = os.path.dirname(DATA)
 OUT_DIR = 'choose another --out_dir'
 
 
-def find_dataset(dataset, run_dir, own_text):
+def find_dataset(dataset, run_dir, own_text=False, max_samples=-1):
     """
     (folder of the bins, prepare.py that makes them or None); SystemExit with the command to type if unknown.
 
     dataset: the name of a folder of data/, or the path of a folder with bins or a prepare.py
-    own_text: whether the bins belong to this run alone (a text or a number of samples of its own); they are
-        in run_dir/data then. So are those that the dataset's own folder cannot take, which is printed.
+    own_text: whether the bins are of a text of this run's own; they are in run_dir/data then. So are those
+        that the dataset's own folder cannot take, which is printed.
+    max_samples: from 0 on, the bins are in a folder of the dataset for this number, which all runs share
     """
     folder, script = locate(dataset)
     own = os.path.join(run_dir, 'data')
+    if script is None and (own_text or max_samples >= 0):
+        raise SystemExit(f'dataset: {dataset} has no prepare.py that could read another text; leave out '
+                         '--dataset, or --input and --max_samples')
     if own_text:
-        if script is None:
-            raise SystemExit(f'dataset: {dataset} has no prepare.py that could read another text; leave out '
-                             '--dataset, or --input and --max_samples')
         return own, script
+    folder = folder_for(folder, max_samples)
     if script and not has_bins(folder) and not can_write(folder):
         print(f'{folder} cannot be written, so the dataset is prepared in {own}')
         return own, script
     return folder, script
+
+
+def folder_for(folder, max_samples):
+    """Where a dataset has the bins of some of its samples; its own folder for the default number."""
+    return os.path.join(folder, f'max_samples-{max_samples}') if max_samples >= 0 else folder
 
 
 def locate(dataset):
@@ -98,19 +105,16 @@ def is_prepared(folder, own_text, max_samples, tokenizer='', script=None):
         return False
     if not own_text and max_samples < 0 and not tokenizer:
         return True
-    record, wanted = made_from(folder), flags_of(own_text, max_samples, tokenizer)
-    states = [file_state(wanted[name]) for name in ('input', 'tokenizer') if name in wanted]
+    record, (wanted, states) = made_from(folder), identified(flags_of(own_text, max_samples, tokenizer))
     same_script = script is None or record.get('script') == os.path.basename(os.path.dirname(script))
     return record.get('flags') == wanted and record.get('files') == states and same_script
 
 
 def flags_of(own_text, max_samples, tokenizer):
-    """The flags of prepare.py that a run's settings stand for, as meta.json records them."""
-    flags = {'input': os.path.abspath(own_text)} if own_text else {}
+    """The flags of prepare.py that a run's settings stand for."""
+    flags = {'input': own_text} if own_text else {}
     flags |= {'max_samples': max_samples} if max_samples >= 0 else {}
-    if tokenizer:
-        flags['tokenizer'] = os.path.abspath(tokenizer) if os.path.exists(tokenizer) else tokenizer
-    return flags
+    return flags | ({'tokenizer': tokenizer} if tokenizer else {})
 
 
 def prepare(folder, script, own_text, max_samples, tokenizer=''):
@@ -187,10 +191,10 @@ def dataset_of_run(out_dir, settings):
     settings: those of the run, as a checkpoint has them
     """
     own = os.path.join(out_dir, 'data')
-    if settings.get('input') or settings.get('max_samples', -1) >= 0:
+    if settings.get('input'):
         return own
     try:
-        folder = locate(settings.get('dataset', ''))[0]
+        folder = folder_for(locate(settings.get('dataset', ''))[0], settings.get('max_samples', -1))
     except SystemExit: # the path was relative to another working directory, or its folder is gone
         folder = settings.get('dataset', '')
     return own if has_bins(own) and not has_bins(folder) else folder

@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from data.bins import load_tokenizer
+from data.bins import load_tokenizer, tokenizer_file
 from data.encoding import SAMPLE_BYTES, binary_kind, conversion, legacy_kind
 from data.tokenizer import SEPARATOR, CharTokenizer, learn_bpe
 
@@ -150,6 +150,13 @@ def file_state(path):
         state = os.stat(file)
         sha.update(f'{os.path.relpath(file, path)} {state.st_size} {state.st_mtime_ns}\n'.encode())
     return sha.hexdigest()[:16]
+
+
+def identified(flags):
+    """(flags of a prepare.py with absolute paths, the states of their files), as meta.json records them."""
+    paths = {'input': flags.get('input', ''), 'tokenizer': tokenizer_file(flags.get('tokenizer', ''))}
+    paths = {name: os.path.abspath(path) for name, path in paths.items() if os.path.exists(path)}
+    return flags | paths, [file_state(path) for path in paths.values()]
 
 
 # train and val

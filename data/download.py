@@ -141,8 +141,8 @@ def check_disk_space(folder, corpus, documents):
     partial = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith('.bin.tmp')]
     free = shutil.disk_usage(folder).free + sum(partial)
     needs, has = write.format_bytes(needed), write.format_bytes(free)
-    print(f'{corpus.name}: {documents:,} documents, about {write.format_bytes(download)} to download, not kept\n'
-          f'{folder}: about {needs} of bins ({has} are free), memory below 2 GB\n'
+    print(f'{corpus.name}: {documents:,} documents, about {write.format_bytes(download)} to download, '
+          f'not kept\n{folder}: about {needs} of bins ({has} are free), memory below 2 GB\n'
           'stop it at any time, the same command resumes')
     if free < needed:
         raise SystemExit(f'{folder}: expected {needs} of free disk space, got {has}; take less '

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data import bins
-from data.documents import file_state
+from data.documents import identified
 from data.files import lock_folder, make_folder, remove, sync_folder, write_errors, write_json
 from data.tokenizer import GPT2Tokenizer
 
@@ -63,12 +63,11 @@ def preparing(folder, config, script):
 def record_of(config, script):
     """What meta.json records of a preparation: the script, the flags given, the state of their files."""
     flags = {name: config.settings[name] for name in sorted(config.typed - {'out'})}
-    flags |= {name: os.path.abspath(flags[name]) for name in ('input', 'tokenizer')
-              if os.path.exists(flags.get(name, ''))}
     if config.files:
         flags['config'] = [os.path.abspath(path) for path in config.files]
+    flags, states = identified(flags)
     return {'script': os.path.basename(os.path.dirname(os.path.abspath(script))), 'flags': flags,
-            'files': [file_state(flags[name]) for name in ('input', 'tokenizer') if name in flags]}
+            'files': states}
 
 
 def write_dataset(out, splits, tokenizer, source, made_from=None, separate=True, totals=None, job='',

@@ -25,6 +25,7 @@ from model import GPT, GPTConfig
 FORMAT = 2 # of the dict; a higher number is from a later version of this program
 LAST, PREVIOUS, BEST = 'ckpt.pt', 'ckpt.prev.pt', 'best.pt'
 NUMBERED = re.compile(r'ckpt-(\d+)\.pt')
+TEMPORARY = re.compile(r'(ckpt.*\.pt|best\.pt|log\.jsonl|run\.json|loss\.png)\.\d+\.tmp') # of atomic_write
 MAX_SIZE = 100_000_000 # of a hyperparameter in a file
 GPT2_NAMES = 'gpt2', 'gpt2-medium', 'gpt2-large', 'gpt2-xl'
 
@@ -112,6 +113,8 @@ def save(checkpoint, path, previous=''):
     with atomic_write(path) as file:
         torch.save(checkpoint, file)
         if previous and os.path.exists(path):
+            file.flush()
+            os.fsync(file.fileno()) # a full disk must show before the previous checkpoint is replaced
             link(path, previous)
 
 
@@ -120,7 +123,7 @@ def link(path, other):
     with replacing(other) as temporary:
         remove(temporary)
         try:
-            os.link(path, temporary)
+            os.link(os.path.realpath(path), temporary) # not the symbolic link, which would name the new file
         except OSError:
             shutil.copyfile(path, temporary)
 
@@ -149,6 +152,13 @@ def numbered(run_dir):
 
 def holds_a_run(run_dir):
     return any(os.path.exists(os.path.join(run_dir, name)) for name in (LAST, PREVIOUS))
+
+
+def remove_temporaries(run_dir):
+    """Remove the unfinished files of a process that was killed; only for the process that has the lock."""
+    for name in os.listdir(run_dir):
+        if TEMPORARY.fullmatch(name):
+            remove(os.path.join(run_dir, name))
 
 
 def remove_run(run_dir):
@@ -184,13 +194,18 @@ def load_initial_checkpoint(init_from, run_dir):
 def read_checkpoint(path):
     """The dict of a checkpoint, ours or nanoGPT's; executes nothing in it. SystemExit if it is damaged."""
     if not os.path.isfile(path):
-        got = 'a folder' if os.path.isdir(path) else 'no such file'
+        got = ('a folder' if os.path.isdir(path) else 'a device or pipe' if os.path.exists(path)
+               else 'no such file')
         raise SystemExit(f'{path}: expected a checkpoint, got {got}; train one first, for example: '
                          'python train.py config/train_tinystories.py')
-    with open(path, 'rb') as file:
-        if file.read(2) == b'\x80\x02': # a bare pickle
-            raise SystemExit(f'{path}: expected the zip format of torch.save, got a pickle, as before torch '
-                             '1.6; if you trust it, load it and save it again with a newer torch')
+    try:
+        with open(path, 'rb') as file:
+            is_pickle = file.read(2) == b'\x80\x02'
+    except OSError as error:
+        raise SystemExit(f'{path}: could not be read ({error.strerror})') from None
+    if is_pickle:
+        raise SystemExit(f'{path}: expected the zip format of torch.save, got a pickle, as before torch 1.6; '
+                         'if you trust it, load it and save it again with a newer torch')
     try:
         # memory-mapped: nothing is decompressed, and a false size ends at the end of the file
         checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
@@ -215,7 +230,7 @@ def read_checkpoint(path):
         if type(value) is not kind and (key in checkpoint or key.startswith('model')):
             raise SystemExit(f'{path}: expected a checkpoint with a {kind.__name__} as {key}, got '
                              f'{printable(value)}; use a ckpt.pt or best.pt that train.py wrote')
-    checkpoint['model'] = own_names(checkpoint['model'])
+    checkpoint['model'] = own_names(checkpoint['model'], checkpoint['model_config'])
     return checkpoint
 
 
@@ -240,10 +255,11 @@ def upgrade(checkpoint):
     return checkpoint
 
 
-def own_names(weights):
+def own_names(weights, config):
     """Weights under the names of our GPT: without prefixes of torch.compile and DDP, and with a tied head."""
     renamed = {re.sub(r'^((_orig_mod|module)\.)+', '', str(name)): w for name, w in weights.items()}
-    if 'transformer.wte.weight' in renamed and 'lm_head.weight' not in renamed:
+    tied = config.get('tie_weights') or config.get('arch') == 'gpt2'
+    if tied and 'transformer.wte.weight' in renamed and 'lm_head.weight' not in renamed:
         renamed['lm_head.weight'] = renamed['transformer.wte.weight']
     return renamed
 
@@ -301,8 +317,8 @@ def config_of(checkpoint, path):
     if wrong:
         raise SystemExit(f'{path}: expected a model_config of ours, got {", ".join(wrong[:3])}')
     config = GPTConfig(**given)
-    # old nanoGPT checkpoints contain causal masks
-    weights = {name: w for name, w in checkpoint['model'].items() if not name.endswith('.attn.bias')}
+    weights = {name: w for name, w in checkpoint['model'].items()
+               if not name.endswith(('.attn.bias', '.attn.masked_bias'))} # causal masks of older versions
     layers = len({name.split('.')[2] for name in weights if name.startswith('transformer.h.')})
     if layers != config.n_layer:
         raise SystemExit(f'{path}: expected weights of {config.n_layer} layers, as its model_config says, '

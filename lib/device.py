@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from lib.log import describe, say
 from lib.optim import parameter_groups
 from model import GPT, MAX_LOGITS
 
@@ -50,17 +51,15 @@ def setup_machine(device, dtype, compile, backend):
     """
     The Machine for these settings, which may be 'auto'; joins the other processes under torchrun.
 
-    Rank 0 prints what was chosen, and why; the output of other ranks is discarded from here on.
+    Prints what was chosen, and why.
     """
     device, device_reason = choose_device(device)
     rank, world_size, rank_device = join_processes(device, backend)
-    if rank != 0:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8')
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
-    print(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
+    say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
-          + (f' | {world_size} processes' if world_size > 1 else ''), flush=True)
+          + (f' | {world_size} processes' if world_size > 1 else ''))
     return Machine(rank_device, dtype, use_compile, rank, world_size)
 
 
@@ -72,10 +71,10 @@ def choose_device(wanted):
         if torch.backends.mps.is_available():
             return 'mps', 'Apple GPU'
         return 'cpu', f'no GPU found, {torch.get_num_threads()} threads'
-    wanted = f'cuda:{wanted}' if wanted.isdigit() else wanted
-    kind, _, index = wanted.partition(':')
-    if kind not in ('cpu', 'cuda', 'mps') or (index and not index.isdigit()):
+    wanted = f'cuda:{wanted}' if wanted.isdecimal() else wanted
+    if not re.fullmatch(r'cpu|mps|cuda(:\d+)?', wanted, re.ASCII):
         raise SystemExit(f'device: expected auto, cpu, cuda, cuda:N or mps, got {wanted!r}')
+    kind, _, index = wanted.partition(':')
     if kind == 'cuda' and int(index or 0) >= torch.cuda.device_count():
         raise SystemExit(f'device: expected one that is available, got {wanted}, but torch finds '
                          f'{torch.cuda.device_count()} CUDA devices; use --device=auto')
@@ -120,7 +119,7 @@ def choose_compile(wanted, device):
     try: # a one-line function shows whether there is a working compiler
         torch.compile(lambda x: x * 2 + 1)(torch.ones(64, device=device))
     except Exception as error: # inductor and the compilers that it calls raise many types
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:140]
+        reason = describe(error)[:140]
         if wanted == 'true':
             raise SystemExit(f'compile: torch.compile was requested and does not work here ({reason}); '
                              'install a C++ compiler or use --compile=False') from None
@@ -153,12 +152,13 @@ def torchrun_ranks(environ=os.environ):
     names = 'RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'
     if not all(environ.get(name) for name in names):
         return None # a scheduler sets some of them for other purposes
-    values = [environ[name] for name in names[:3]]
-    if not all(value.isdigit() for value in values) or int(values[0]) >= int(values[2]):
+    values = {name: environ[name] for name in (*names[:3], names[4])}
+    if not all(value.isdecimal() for value in values.values()) \
+            or max(int(values['RANK']), int(values['LOCAL_RANK'])) >= int(values['WORLD_SIZE']):
         raise SystemExit('torchrun: expected whole numbers with RANK < WORLD_SIZE in the environment, got '
-                         f'RANK={values[0]} LOCAL_RANK={values[1]} WORLD_SIZE={values[2]}; start the '
+                         f'{" ".join(f"{name}={value}" for name, value in values.items())}; start the '
                          'processes with torchrun, or unset these variables')
-    return tuple(map(int, values))
+    return tuple(int(values[name]) for name in names[:3])
 
 
 def join_processes(device, backend):
@@ -172,9 +172,10 @@ def join_processes(device, backend):
     if kind == 'mps':
         raise SystemExit('torchrun: mps has no torch.distributed backend; use --device=cpu or one process')
     if kind == 'cuda':
-        local_world_size = int(os.environ.get('LOCAL_WORLD_SIZE', world_size))
-        if local_world_size > torch.cuda.device_count():
-            raise SystemExit(f'torchrun: expected a GPU for each of {local_world_size} processes, got '
+        on_this_machine = os.environ.get('LOCAL_WORLD_SIZE', '') # torchrun sets it, Slurm does not
+        n_processes = max(local_rank + 1, int(on_this_machine) if on_this_machine.isdecimal() else 0)
+        if n_processes > torch.cuda.device_count():
+            raise SystemExit(f'torchrun: expected a GPU for each of {n_processes} processes, got '
                              f'{torch.cuda.device_count()}; lower --nproc_per_node or use --device=cpu')
         device = f'cuda:{local_rank}'
         torch.cuda.set_device(device)
@@ -215,8 +216,10 @@ def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
     weights = 4 * model.n_params()
     by_muon = 4 * sum(p.numel() for p in parameter_groups(model)['matrix'].values())
     state = 2 * weights - (by_muon if optimizer == 'muon' else 0)
-    one, two = (saved_activations(config, n, dtype) for n in (1, 2)) # linear in the batch size
-    activations = one + (batch_size - 1) * (two - one)
+    two, three = (saved_activations(config, n, dtype) for n in (2, 3))
+    # linear in the batch size, except that one sequence needs fewer copies for contiguous tensors
+    activations = two + (batch_size - 2) * (three - two) if batch_size > 1 else \
+        saved_activations(config, 1, dtype)
     # the logits in float32, their softmax, and the gradients of both
     logits = 16 * min(batch_size * config.block_size * config.vocab_size, max(MAX_LOGITS, config.vocab_size))
     needed = {'weights': weights, 'gradients': weights, 'optimizer state': state,

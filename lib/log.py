@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from time import perf_counter
 
@@ -20,6 +20,9 @@ def say(text):
     """Print a line. A closed pipe, terminal or full disk behind stdout must not end hours of training."""
     try:
         print(text, flush=True)
+    except UnicodeEncodeError: # the console's encoding lacks a character; a script has prevented this
+        encoding = sys.stdout.encoding
+        say(text.encode(encoding, 'backslashreplace').decode(encoding))
     except (OSError, ValueError): # ValueError: stdout is closed
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')
 
@@ -180,7 +183,8 @@ class Log:
             reason = 'no space left'
         except OSError as error:
             reason = error.strerror
-        self.file.truncate(end) # the next line must not follow half a line
+        with suppress(OSError):
+            self.file.truncate(end) # the next line must not follow half a line
         if not self.warned:
             say(f'WARNING: {self.path}: could not be written ({reason}); training continues without it')
         self.warned = True
@@ -189,7 +193,7 @@ class Log:
 def read_log(path):
     """The objects of log.jsonl; [] without a file. Damaged lines are left out."""
     records = []
-    if os.path.exists(path):
+    if os.path.isfile(path):
         with open(path, encoding='utf-8', errors='replace') as file:
             for line in file:
                 try:
@@ -203,8 +207,11 @@ def read_log(path):
 
 def is_record(value):
     """Whether this is a line of ours: an iter, and numbers where there is something to draw."""
+    def is_number(number):
+        return type(number) is float or type(number) is int and abs(number) < 1e15 # larger ones are no floats
+
     return isinstance(value, dict) and type(value.get('iter')) is int \
-        and all(type(value.get(key, 0)) in (int, float) for key in ('loss', 'val_loss'))
+        and all(is_number(value.get(key, 0)) for key in ('iter', 'loss', 'val_loss'))
 
 
 def start_wandb(project, name, settings):
@@ -227,31 +234,38 @@ def describe(error):
 # ---- lines and pictures ----
 
 def draw_loss(log_path, picture_path):
-    """Draw training and validation loss over the updates as a PNG file."""
+    """Draw the losses over the updates as a PNG file, or print why not; False only without matplotlib."""
     try:
-        import matplotlib
+        plot_loss(read_log(log_path), picture_path)
     except ImportError:
-        return say('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+        say('loss curve: not drawn, matplotlib is missing; pip install matplotlib')
+        return False
+    except SystemExit as problem:
+        say(f'loss curve: {problem}')
+    except Exception as error: # whatever fails in matplotlib must not end hours of training
+        say(f'loss curve: not drawn ({describe(error)})')
+    return True
+
+
+def plot_loss(records, picture_path):
+    import matplotlib
     matplotlib.use('Agg') # draws into a file, without a screen
     from matplotlib import pyplot
-    records = read_log(log_path)
     figure, axes = pyplot.subplots(figsize=(8, 5))
     for key, label in (('loss', 'train'), ('val_loss', 'val')):
         points = [(r['iter'], r[key]) for r in records if key in r]
         if points:
             axes.plot(*zip(*points, strict=True), label=f'{label} (last {points[-1][1]:.4f})',
                       marker='o' if key == 'val_loss' else None, linewidth=1.2)
-    axes.set(xlabel='iter', ylabel='loss (nats per token)',
-             title=os.path.basename(os.path.dirname(picture_path)))
+            axes.legend()
+    axes.set(xlabel='iter', ylabel='loss (nats per token)')
+    axes.set_title(os.path.basename(os.path.dirname(picture_path)), parse_math=False) # a name may contain $
     axes.grid(alpha=0.3)
-    if records: # matplotlib warns about an empty legend
-        axes.legend()
     try:
         with atomic_write(picture_path) as file:
             figure.savefig(file, format='png', dpi=120, bbox_inches='tight')
-    except SystemExit as problem:
-        say(f'loss curve: {problem}')
-    pyplot.close(figure)
+    finally:
+        pyplot.close(figure)
 
 
 def progress_line(record, max_iters, tokens_per_second, mfu, seconds_left):

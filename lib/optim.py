@@ -147,8 +147,8 @@ def restore(optimizers, states, path='checkpoint'):
         try:
             if isinstance(optimizer, Muon):
                 state = upgrade_muon_state(optimizer, state)
+            matches = state_matches(optimizer, state)
             optimizer.load_state_dict(state)
-            matches = all(state_matches(optimizer, p, found) for p, found in optimizer.state.items())
         except Exception as error: # a damaged or foreign state can raise nearly anything
             raise SystemExit(f'{path}: its optimizer state does not match the model '
                              f'({type(error).__name__}); {advice}') from None
@@ -158,12 +158,22 @@ def restore(optimizers, states, path='checkpoint'):
             group.update(values)
 
 
-def state_matches(optimizer, p, found):
-    """Whether this is the optimizer state of a parameter; fused kernels do not check shapes."""
-    like = p.shape, p.dtype
-    expected = {'momentum_buffer': like} if isinstance(optimizer, Muon) else \
-        {'step': (torch.Size(), torch.float32), 'exp_avg': like, 'exp_avg_sq': like}
-    return {name: (t.shape, t.dtype) for name, t in found.items()} == expected
+def state_matches(optimizer, state):
+    """
+    Whether each tensor of a state dict has the name, shape and dtype that its parameter requires.
+
+    load_state_dict converts other dtypes without a word, and fused kernels do not check shapes.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    indices = [i for group in state['param_groups'] for i in group['params']]
+    by_index = dict(zip(indices, parameters, strict=True))
+    for i, found in state['state'].items():
+        like = by_index[i].shape, by_index[i].dtype
+        expected = {'momentum_buffer': like} if isinstance(optimizer, Muon) else \
+            {'step': (torch.Size(), torch.float32), 'exp_avg': like, 'exp_avg_sq': like}
+        if {name: (t.shape, t.dtype) for name, t in found.items()} != expected:
+            return False
+    return True
 
 
 def upgrade_muon_state(optimizer, state):

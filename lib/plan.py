@@ -45,7 +45,7 @@ class Plan:
             and (self.is_over(state) or is_due(self.eval_interval, state.iter_num))
 
     def is_save_due(self, state, saved_minutes):
-        return state.last_eval_iter == state.iter_num or is_due(self.save_interval, state.iter_num) \
+        return 0 < state.last_eval_iter == state.iter_num or is_due(self.save_interval, state.iter_num) \
             or (self.save_minutes > 0 and state.minutes >= saved_minutes + self.save_minutes)
 
     def lr_multiplier(self, state):
@@ -95,8 +95,12 @@ def stop_limits(s, typed):
 
 # ---- the model, from settings, checkpoint and data ----
 
-def choose_config(checkpoint, path, settings, typed, meta):
-    """The GPTConfig of a run: that of the checkpoint, or without one what the settings say."""
+def choose_config(checkpoint, path, settings, typed, given, meta):
+    """
+    The GPTConfig of a run: that of the checkpoint, or without one what the settings say.
+
+    typed, given: names on the command line; there or in config files
+    """
     vocab_size = settings['vocab_size'] or meta['vocab_size']
     if not checkpoint:
         shape = {f.name: settings[f.name] for f in fields(GPTConfig)}
@@ -105,7 +109,7 @@ def choose_config(checkpoint, path, settings, typed, meta):
         config = config_of(checkpoint, path)
         check_typed_shape(config, path, settings, typed, checkpoint.get('settings', {}))
         config.dropout = settings['dropout']
-        if settings['init_from'] not in ('resume', 'auto'):
+        if settings['init_from'] not in ('resume', 'auto') and 'block_size' in given:
             config.block_size = min(config.block_size, settings['block_size'])
         check_tokenizer(checkpoint, path, meta)
     config.block_size = clamp_block_size(config.block_size, meta)

@@ -28,6 +28,7 @@ from lib.checkpoint import (
     numbered,
     read_checkpoint,
     remove_run,
+    remove_temporaries,
     save,
     snapshot,
 )
@@ -117,8 +118,8 @@ class Recorder:
 
     def __init__(self, run, plan, run_dir, settings, meta, resumed_from=''):
         self.run, self.plan, self.run_dir, self.settings = run, plan, run_dir, settings
-        self.meta, self.enabled = meta, run.machine.is_master
-        self.saved = run.state.iter_num, run.state.last_eval_iter # what ckpt.pt has
+        self.meta, self.enabled, self.can_draw = meta, run.machine.is_master, True
+        self.saved = (run.state.iter_num, run.state.last_eval_iter) if resumed_from else None # by ckpt.pt
         if not self.enabled:
             return
         self.lock = start_run_dir(run_dir, resumed_from, settings['overwrite'])
@@ -136,9 +137,11 @@ class Recorder:
     def progress(self, lr):
         """Log the update that the monitor has read last, and print a line about it."""
         run, plan, state = self.run, self.plan, self.run.state
-        if not self.enabled or not run.monitor.finite: # a skipped update has its own line
+        if not run.monitor.finite: # a skipped update has its own line
             return
-        dt = run.clock.lap()
+        dt = run.clock.lap() # on every rank, as the loop asks whether there was one
+        if not self.enabled:
+            return
         record = {'iter': state.iter_num, 'loss': run.monitor.loss, 'lr': lr, 'norm': run.monitor.norm,
                   'dt': dt, 'tokens': state.iter_num * plan.tokens_per_iter,
                   'epoch': state.iter_num / plan.iters_per_epoch}
@@ -156,11 +159,16 @@ class Recorder:
         state = self.run.state
         self.log.write(record)
         say(validation_line(record, self.plan.max_iters))
-        draw_loss(self.path('log.jsonl'), self.path('loss.png'))
+        self.draw()
         if state.evals_since_best == RISING:
+            kept = f', in {self.path(BEST)}' if self.settings['save_checkpoints'] else ''
             say(f'validation loss has not improved for {RISING} evaluations: the model overfits; the best is '
-                f'{state.best_val_loss:.4f} at iter {state.best_iter}, in {self.path(BEST)}; '
-                f'--patience={RISING} would stop here')
+                f'{state.best_val_loss:.4f} at iter {state.best_iter}{kept}; --patience={RISING} would stop '
+                'here')
+
+    def draw(self):
+        """Draw the loss curve, unless matplotlib was missing before."""
+        self.can_draw = self.can_draw and draw_loss(self.path('log.jsonl'), self.path('loss.png'))
 
     def save(self):
         """
@@ -205,7 +213,7 @@ class Recorder:
         state, kept = self.run.state, self.settings['save_checkpoints']
         self.writer.finish()
         if stopped_by:
-            draw_loss(self.path('log.jsonl'), self.path('loss.png'))
+            self.draw()
             saved = f'saved {self.path(LAST)}; to continue:\n    {resume_command}' if kept else 'not saved'
             return say(f'stopped by {stopped_by} after iter {state.iter_num}; {saved}')
         if kept and state.best_iter != state.iter_num and os.path.exists(self.path(BEST)):
@@ -224,7 +232,7 @@ class Recorder:
             return
         try:
             # weights in the middle of an update, or that have diverged, are not worth a checkpoint
-            if error and not isinstance(error, Diverged) and not self.run.updating:
+            if error and not isinstance(error, Diverged) and not self.run.is_half_updated():
                 self.save()
             self.writer.finish()
         except (SystemExit, Exception) as problem: # what ended the run is the error to report
@@ -256,6 +264,7 @@ def start_run_dir(run_dir, resumed_from, overwrite):
         if lock is None:
             raise SystemExit(f'out_dir: {run_dir} is in use by {running_process(run_dir)}; wait until it '
                              'ends, or choose another --out_dir')
+        remove_temporaries(run_dir)
         if resumed_from and resumed_from != last and os.path.exists(last):
             os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt')) # else it would replace the good one
         elif overwrite and not resumed_from:

@@ -1,12 +1,18 @@
-"""What several files share: a way to run a script, a tiny dataset, and a run that was trained on it."""
+"""What several files share: ways to run a script, a tiny dataset, a trained run, comparisons of runs."""
 import os
 
 # of this process and of those it starts; tiny models gain nothing from more
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import contextlib
+import errno
+import functools
+import hashlib
 import io
+import itertools
 import json
+import math
+import multiprocessing
 import random
 import runpy
 import signal
@@ -21,6 +27,11 @@ REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
         '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 
+STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2')
+                if hasattr(signal, name)]
+FORKS = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
+FORKS.set_forkserver_preload(['train', 'torch._dynamo', 'matplotlib.pyplot']) # seconds of imports
+
 
 @dataclass(frozen=True)
 class Result:
@@ -32,7 +43,7 @@ class Result:
 def run(script, *flags, cwd):
     """A script of this repository from its first line to its last, in this process but in another folder."""
     path, before = os.path.join(REPO, script), (sys.argv, os.getcwd(), torch.get_num_threads())
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     out, status, message = io.StringIO(), 0, ''
     sys.argv = [path, *flags]
     os.chdir(cwd)
@@ -40,8 +51,8 @@ def run(script, *flags, cwd):
         with contextlib.redirect_stdout(out):
             runpy.run_path(path, run_name='__main__')
     except SystemExit as error:
-        told = isinstance(error.code, str)
-        status, message = (1, error.code) if told else (error.code or 0, '')
+        has_message = isinstance(error.code, str)
+        status, message = (1, error.code) if has_message else (error.code or 0, '')
     finally:
         sys.argv, here, threads = before
         os.chdir(here)
@@ -62,6 +73,45 @@ def process(script, *flags, cwd, before=(), **env):
                           capture_output=True, encoding='utf-8', timeout=300)
 
 
+def fork(script, *flags, cwd, out='out.txt', memory=0, setup=None, **env):
+    """
+    A script in a new process that starts at once, with multiprocessing's methods: kill(), join(), exitcode.
+
+    out: the file in cwd for its output, whose last line is the peak of its memory in kB, where Linux tells
+    memory: bytes that it may allocate; 0: any; setup: a function of the test file to call first
+    """
+    child = FORKS.Process(target=forked, args=(script, flags, cwd, out, memory, setup, env), daemon=True)
+    child.start()
+    return child
+
+
+def forked(script, flags, cwd, out, memory, setup, env):
+    """The child of fork()."""
+    os.chdir(cwd)
+    os.environ.update(env)
+    sys.argv = [os.path.join(REPO, script), *flags]
+    handle = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    if setup:
+        setup()
+    if memory:
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (proc_kilobytes('VmSize') * 1024 + memory,) * 2)
+    try:
+        runpy.run_path(sys.argv[0], run_name='__main__')
+    finally: # multiprocessing prints the message of a SystemExit after this
+        print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
+
+
+def proc_kilobytes(name):
+    """What Linux says of the memory of this process; 0 elsewhere."""
+    if not os.path.exists('/proc/self/status'):
+        return 0
+    with open('/proc/self/status', encoding='utf-8') as f:
+        return int(dict(line.split(':') for line in f)[name].split()[0])
+
+
 def is_one_line(result):
     """Whether a run ended as a user's mistake should: status 1, one line, no traceback."""
     return result.status == 1 and result.message and '\n' not in result.message
@@ -78,6 +128,44 @@ def log_of(out_dir, key='loss'):
         return [record for record in map(json.loads, f) if key in record]
 
 
+def val_losses(out_dir):
+    return [record['val_loss'] for record in log_of(out_dir, 'val_loss')]
+
+
+def same(a, b):
+    """Whether two checkpoints, or parts of them, are equal bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def assert_same_run(resumed, whole):
+    """Two out_dirs hold the same weights, the same optimizer state and the same numbers in the log."""
+    mine, theirs = ([r | {'dt': 0} for r in log_of(out_dir)] for out_dir in (resumed, whole))
+    assert mine == theirs != []
+    mine, theirs = (read(os.path.join(out_dir, 'ckpt.pt')) for out_dir in (resumed, whole))
+    assert all(same(mine[key], theirs[key]) for key in ('model', 'optimizers', 'iter_num'))
+
+
+def files(folder):
+    """{name: checksum} of all files below a folder."""
+    return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def prepared(text, folder):
+    """The dataset of a text, one id for each character, as a flag."""
+    folder.mkdir(exist_ok=True)
+    (folder / 'text.txt').write_text(text, encoding='utf-8')
+    result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
+    assert result.status == 0, result.message
+    return f'--dataset={folder / "bins"}'
+
+
 def tiny_text():
     """40 kB that a small model can learn something about, some of its characters longer than one byte."""
     rng = random.Random(0)
@@ -88,11 +176,7 @@ def tiny_text():
 @pytest.fixture(scope='session')
 def dataset(tmp_path_factory):
     """The folder of a small prepared text, one id for each character; read only."""
-    folder = tmp_path_factory.mktemp('dataset')
-    (folder / 'text.txt').write_text(tiny_text(), encoding='utf-8')
-    result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
-    assert result.status == 0, result.message
-    return str(folder / 'bins')
+    return prepared(tiny_text(), tmp_path_factory.mktemp('dataset')).partition('=')[2]
 
 
 @pytest.fixture(scope='session')
@@ -105,8 +189,9 @@ def trained(dataset, tmp_path_factory):
 
 
 @pytest.fixture
-def train(dataset, tmp_path):
+def train(dataset, tmp_path, monkeypatch):
     """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
+    monkeypatch.setitem(sys.modules, 'matplotlib', None) # as if not installed: half of the time of a run
     words = f'--dataset={dataset}', *TINY, '--out_dir=out'
     return lambda *flags: run('train.py', *words, *flags, cwd=tmp_path)
 
@@ -134,3 +219,125 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker('slow') and not config.getoption('--slow'):
             item.add_marker(pytest.mark.skip(reason='slow; run with --slow'))
+
+
+# for what reads files that may hold anything: datasets, tokenizers, checkpoints
+
+JUNK = [None, True, -1, 0, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '', 'a\nb', '\ud800',
+        '9' * 10**5, [], {}, ['x'], {'x': []}, functools.reduce(lambda inner, _: [inner], range(500), 'deep')]
+
+
+def replaced(rng, value):
+    """A copy of a JSON value with something in it, at any depth, replaced by junk, doubled or left out."""
+    if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
+        return rng.choice(JUNK)
+    changed = value.copy()
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key, what = rng.choice(keys), rng.random()
+    if what < 0.1:
+        del changed[key]
+    else:
+        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key])
+    return changed
+
+
+def mangled(rng, data):
+    """Bytes with one to three pieces flipped, overwritten, doubled or cut out, or without their end."""
+    for _ in range(rng.randint(1, 3)):
+        start = rng.randrange(len(data) + 1)
+        end = start + rng.choice([1, 1, 1, 4, 100, len(data)])
+        piece = data[start:end]
+        flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
+        data = data[:start] + rng.choice([flipped, rng.randbytes(len(piece)), piece * 2, b'']) + data[end:]
+    return data
+
+
+def refusal(function, *arguments, **named):
+    """The one short line in which a call must end."""
+    with pytest.raises(SystemExit) as problem:
+        function(*arguments, **named)
+    message = str(problem.value)
+    assert message.isprintable() and 20 < len(message) < 1000 and 'Traceback' not in message, message
+    return message
+
+
+def survived(function, *arguments):
+    """What a function returns, or None where it ends in one short line; any other end fails the test."""
+    try:
+        return function(*arguments)
+    except SystemExit as problem:
+        message = str(problem.code)
+        assert message.isprintable() and 20 < len(message) < 1000
+        return None
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """No connection but to this machine, wherever the test runs, and no vocabulary in tiktoken's cache."""
+    for name in 'HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy':
+        monkeypatch.setenv(name, 'http://127.0.0.1:9') # nothing listens there
+    for name in 'NO_PROXY', 'no_proxy':
+        monkeypatch.setenv(name, '127.0.0.1')
+    for name in 'HF_HUB_OFFLINE', 'HF_DATASETS_OFFLINE', 'HF_ENDPOINT':
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
+
+
+# ---- tiny models, and how a call ends ----
+
+MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
+FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
+            'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
+
+
+def random_model(seed=0, **shape):
+    """A GPT in eval mode without zeros in its weights, so that every part has an effect."""
+    from model import GPT, GPTConfig
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(**shape)).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    return model
+
+
+def random_tokens(*shape, vocab_size=61, seed=1):
+    return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def error_of(function, *args):
+    """The one line of the SystemExit that ends a call, '' without one; any other exception is a failure."""
+    try:
+        function(*args)
+    except SystemExit as error:
+        assert isinstance(error.code, str) and error.code and '\n' not in error.code, repr(error.code)
+        return error.code
+    return ''
+
+
+# ---- small checkpoints ----
+
+def small_checkpoint(iter_num, **more):
+    """The least that is a checkpoint; its weights say which one it is."""
+    weights = {'w': torch.full((50,), float(iter_num))}
+    return {'model': weights, 'model_config': {}, 'iter_num': iter_num} | more
+
+
+def iter_of(path):
+    """iter_num of a file that save(small_checkpoint(...)) wrote, which must be complete."""
+    from lib.checkpoint import read_checkpoint
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint['model']['w'], torch.full((50,), float(checkpoint['iter_num'])))
+    return checkpoint['iter_num']
+
+
+def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
+    """Make the nth call of a function, and all that follow, fail as on a full disk."""
+    function, calls = getattr(owner, name), itertools.count(1)
+
+    def failing(*args, **kwargs):
+        if next(calls) >= nth:
+            raise OSError(number, os.strerror(number))
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)

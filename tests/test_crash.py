@@ -1,19 +1,37 @@
-"""Nothing destroys a run: a few faults of each kind of tools/crash_test.py, which by hand injects more."""
+"""tools/crash_test.py: its checks detect damage, and a few faults of each kind cause none."""
+import shutil
+
 import pytest
 
 pytest.importorskip('resource') # not on Windows
 
-from tools.crash_test import STRIKES, make_case, torture
+from tools import crash_test
 
 
 @pytest.fixture(scope='module')
-def case(tmp_path_factory):
-    return make_case(str(tmp_path_factory.mktemp('torture')), 43)
+def reference(tmp_path_factory):
+    return crash_test.make_reference(str(tmp_path_factory.mktemp('crash')), 43)
 
 
-@pytest.mark.parametrize('kind', STRIKES)
-def test_a_run_that_was_struck_ends_as_one_that_was_not(case, kind, capsys):
-    counts = torture(case, kind, strikes=2, seed=1)
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', crash_test.FAULTS)
+def test_a_run_with_faults_ends_as_one_without(reference, kind, capsys):
+    counts = crash_test.inject_faults(reference, kind, n_faults=2, seed=1)
     if counts is None:
-        pytest.skip('not allowed on this machine')
-    assert counts['strikes'] >= 2 and not counts['wrong'], capsys.readouterr().out
+        pytest.skip('not allowed on this system')
+    assert counts['faults'] >= 2 and not counts['failures'], capsys.readouterr().out
+
+
+def test_the_checks_find_damage_and_lost_progress(trained, tmp_path):
+    out_dir = shutil.copytree(trained, tmp_path / 'out')
+    assert crash_test.check_files((40, 'ckpt.pt'), out_dir, *crash_test.newest(out_dir)) == []
+    assert 'iter 60 or later, got 40' in crash_test.check_files((60, ''), out_dir, 40, 'ckpt.pt')[0]
+    log, before = crash_test.log_of(out_dir), crash_test.result_of(out_dir)
+    assert crash_test.check_progress(0, 0, log) == []
+    assert len(crash_test.check_progress(11, -9, log[1:])) == 2
+    (out_dir / 'log.jsonl').write_text('\n'.join((out_dir / 'log.jsonl').read_text().split('\n')[1:]))
+    assert crash_test.differences(crash_test.result_of(out_dir), before)[1].startswith('missing line: ')
+    data = bytearray((out_dir / 'best.pt').read_bytes())
+    data[len(data) // 2] ^= 1
+    (out_dir / 'best.pt').write_bytes(data)
+    assert 'best.pt' in crash_test.check_files((40, 'ckpt.pt'), out_dir, 40, 'ckpt.pt')[0]

@@ -1,117 +1,138 @@
-"""What is chosen on which machine, and what is said when it cannot be had."""
+"""What is chosen on which machine, the processes of torchrun, memory estimates, and their messages."""
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
-from conftest import process
+from conftest import MODERN, REPO, error_of
 
-from lib.device import (
-    autocast_for,
-    choose_compile,
-    choose_device,
-    choose_dtype,
-    peak_flops,
-    start_processes,
-    sum_over_ranks,
-)
+from lib import device
+from lib.device import Machine, choose_compile, choose_device, choose_dtype, memory_needed, torchrun_ranks
+from model import GPTConfig
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(),
                             reason='this machine has a GPU')
 
 
 @no_gpu
-def test_H1_without_a_gpu_auto_is_the_cpu_and_says_so():
-    device, why = choose_device('auto')
-    assert device == 'cpu' and why.startswith('no GPU found')
+@pytest.mark.parametrize('wanted, message', [('cuda', 'got cuda, but torch finds 0 CUDA devices'),
+                                             ('cuda:1', 'finds 0 CUDA'), ('mps', 'no Apple GPU'),
+                                             ('0', 'got cuda:0, but torch finds 0 CUDA devices')])
+def test_a_gpu_that_was_requested_and_is_not_there_ends_in_one_line_and_auto_is_the_cpu(wanted, message):
+    found = error_of(choose_device, wanted)
+    assert message in found and '--device=auto' in found
+    assert choose_device('auto')[0] == 'cpu' and choose_device('auto')[1].startswith('no GPU found')
 
 
-@no_gpu
-@pytest.mark.parametrize('wanted, said', [('cuda', 'sees 0 CUDA devices'), ('cuda:1', 'sees 0 CUDA devices'),
-                                          ('mps', 'no Apple GPU')])
-def test_H1_a_gpu_that_was_asked_for_by_name_and_is_not_there_ends_in_one_line(wanted, said):
-    with pytest.raises(SystemExit, match=said) as error:
-        choose_device(wanted)
-    assert '\n' not in str(error.value) and '--device=auto' in str(error.value)
-
-
-@pytest.mark.parametrize('wanted', ['gpu', '', 'cuda:x', 'cuda:-1', 'cpu:x'])
+@pytest.mark.parametrize('wanted', ['gpu', '', 'cuda:x', 'cuda:-1', 'cuda:', 'cpu:0', 'mps:0', '\xb2'])
 def test_a_device_that_does_not_exist_ends_in_one_line(wanted):
-    with pytest.raises(SystemExit, match='^device: ') as error:
-        choose_device(wanted)
-    assert '\n' not in str(error.value)
+    assert error_of(choose_device, wanted).startswith('device: expected auto, cpu, cuda, cuda:N or mps, got')
+    assert choose_device('cpu') == ('cpu', 'requested')
 
 
-def test_a_device_asked_for_by_name_is_taken():
-    assert choose_device('cpu') == ('cpu', 'as asked')
-
-
-@pytest.mark.parametrize('wanted', ['float64', 'half', ''])
-def test_a_dtype_that_does_not_exist_ends_in_one_line(wanted):
-    with pytest.raises(SystemExit, match='dtype: expected auto, float32, bfloat16 or float16') as error:
-        choose_dtype(wanted, 'cpu')
-    assert '\n' not in str(error.value)
-
-
-@pytest.mark.parametrize('device', ['cpu', 'mps'])
-def test_float16_without_a_gradient_scaler_is_refused(device):
-    with pytest.raises(SystemExit, match=f'cuda only, the device is {device}'):
-        choose_dtype('float16', device)
+@pytest.mark.parametrize('choose, wanted, kind, message', [
+    *((choose_dtype, wanted, 'cpu', 'dtype: expected auto, float32, bfloat16 or float16, got')
+      for wanted in ('float64', 'half', '')),
+    *((choose_dtype, 'float16', kind, f'cuda only, the device is {kind}') for kind in ('cpu', 'mps')),
+    (choose_compile, 'max', 'cpu', "compile: expected auto, true or false, got 'max'"),
+    (device.join_processes, 'cpu', 'mpi', "backend: expected auto, nccl or gloo, got 'mpi'")])
+def test_a_dtype_compile_or_backend_that_does_not_work_ends_in_one_line(choose, wanted, kind, message):
+    assert message in error_of(choose, wanted, kind)
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/cpuinfo'), reason='only Linux lists what its CPU can do')
-def test_a_cpu_gets_bfloat16_only_where_it_has_instructions_for_it():
-    with open('/proc/cpuinfo', encoding='utf-8') as f:
-        words = set(f.read().split())
-    dtype, why = choose_dtype('auto', 'cpu')
-    assert dtype == ('bfloat16' if words & {'avx512_bf16', 'amx_bf16'} else 'float32') and why
-
-
-def test_apple_gpus_compute_in_float32_unless_asked_otherwise():
+def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only_on_request():
+    with open('/proc/cpuinfo', encoding='utf-8') as file:
+        words = set(file.read().split())
+    dtype, reason = choose_dtype('auto', 'cpu')
+    assert dtype == ('bfloat16' if words & {'avx512_bf16', 'amx_bf16'} else 'float32') and reason
     assert choose_dtype('auto', 'mps')[0] == 'float32'
-    assert choose_dtype('bfloat16', 'mps') == ('bfloat16', 'as asked')
+    assert choose_dtype('bfloat16', 'mps') == ('bfloat16', 'requested')
 
 
-@pytest.mark.parametrize('dtype, expected', [('float32', torch.float32), ('bfloat16', torch.bfloat16)])
-def test_matrices_are_multiplied_in_the_dtype(dtype, expected):
-    with autocast_for('cpu', dtype):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_autocast_multiplies_matrices_in_the_dtype(dtype):
+    with device.autocast_for('cpu', dtype):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, dtype)
+    assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
 
 
-def test_H4_on_a_cpu_auto_does_not_compile_and_says_why():
-    compiling, why = choose_compile('auto', 'cpu')
-    assert not compiling and '--compile' in why
-    assert choose_compile('false', 'cpu') == (False, 'as asked')
+def test_a_compiler_error_without_text_ends_in_one_line_and_auto_does_not_compile_on_a_cpu(monkeypatch):
+    def fail(function):
+        raise AssertionError # as dynamo does
+
+    monkeypatch.setattr(torch, 'compile', fail)
+    assert 'does not work here (AssertionError); install' in error_of(choose_compile, 'true', 'cpu')
+    use_compile, reason = choose_compile('auto', 'cpu')
+    assert not use_compile and '--compile' in reason
+    assert choose_compile('false', 'cpu') == (False, 'requested')
 
 
-def test_an_unknown_word_for_compile_ends_in_one_line():
-    with pytest.raises(SystemExit, match="expected auto, true or false, got 'max'"):
-        choose_compile('max', 'cpu')
-
-
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason='PATH is not where Windows has its compiler')
-def test_H5_compile_without_a_compiler_ends_in_one_line_and_begins_no_run(dataset, tmp_path):
-    (tmp_path / 'empty').mkdir()
-    nowhere = dict(PATH=str(tmp_path / 'empty'), CXX='', TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'))
-    words = f'--dataset={dataset}', '--device=cpu', '--compile=True'
-    asked = process('train.py', *words, cwd=tmp_path, **nowhere)
-    assert asked.returncode == 1
-    assert asked.stderr.startswith('compile: asked for, but torch.compile does not work here')
-    assert '--compile=False' in asked.stderr and asked.stderr.count('\n') == 1
-    assert not (tmp_path / 'out-bins').exists()
+def test_requesting_torch_compile_without_a_compiler_ends_in_one_line(tmp_path):
+    nowhere = dict(PATH=str(tmp_path), CXX='', TORCHINDUCTOR_CACHE_DIR=str(tmp_path), PYTHONPATH=REPO)
+    code = "from lib.device import choose_compile; choose_compile('true', 'cpu')"
+    result = subprocess.run([sys.executable, '-c', code], env=os.environ | nowhere, capture_output=True,
+                            encoding='utf-8')
+    assert result.returncode == 1 and result.stderr.count('\n') == 1
+    assert result.stderr.startswith('compile: torch.compile was requested and does not work here')
 
 
-def test_F2_no_peak_is_claimed_for_a_device_that_is_not_known():
-    assert peak_flops('cpu', 'bfloat16') == peak_flops('mps', 'float32') == 0.0
+# ---- torchrun ----
+
+TORCHRUN = dict(RANK='1', LOCAL_RANK='0', WORLD_SIZE='2', MASTER_ADDR='localhost', MASTER_PORT='29500')
 
 
-def test_without_torchrun_there_is_one_process_and_sums_are_its_own(monkeypatch):
-    monkeypatch.delenv('RANK', raising=False)
-    assert start_processes('cpu', 'auto') == (0, 1, 'cpu')
-    assert sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
+@pytest.mark.parametrize('change', [{name: value} for name in TORCHRUN for value in ('', None)] + [
+    dict.fromkeys(TORCHRUN), dict.fromkeys(TORCHRUN, '')], ids=str)
+def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypatch):
+    assert torchrun_ranks(TORCHRUN) == (1, 0, 2)
+    environ = {name: value for name, value in (TORCHRUN | change).items() if value is not None}
+    assert torchrun_ranks(environ) is None
+    for name in TORCHRUN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert device.join_processes('cpu', 'auto') == (0, 1, 'cpu')
+    assert device.sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
 
 
-def test_an_unknown_backend_ends_in_one_line(monkeypatch):
-    for name in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE'):
-        monkeypatch.setenv(name, '0')
-    with pytest.raises(SystemExit, match="backend: expected auto, nccl or gloo, got 'mpi'"):
-        start_processes('cpu', 'mpi')
+@pytest.mark.parametrize('change', [
+    {'RANK': '2'}, {'RANK': '-1'}, {'RANK': 'x'}, {'LOCAL_RANK': '1.5'}, {'LOCAL_RANK': '2'},
+    {'WORLD_SIZE': '0'}, {'WORLD_SIZE': '\xb2'}, {'MASTER_PORT': 'x'}], ids=str)
+def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
+    assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected whole numbers')
+
+
+# ---- memory ----
+
+@pytest.mark.parametrize('arch, dtype', [('modern', 'bfloat16'), ('gpt2', 'float32')])
+def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_large(arch, dtype):
+    config = GPTConfig(**MODERN | {'arch': arch, 'dropout': 0.1})
+    for n in (1, 7):
+        saved = device.saved_activations(config, n, dtype) # 1.5 times, as there are two layers
+        expected = round(1.5 * saved) + 16 * n * 16 * 61 # and logits
+        assert memory_needed(config, n, 'muon', dtype)['activations'] == expected
+    needed = [memory_needed(config, n, 'muon', dtype) for n in (10 ** 6, 10 ** 6 + 1, 10 ** 12)]
+    assert needed[0]['total'] < needed[1]['total'] < needed[2]['total'] / 10 ** 5
+    assert all(2 * estimate['total'] == sum(estimate.values()) for estimate in needed)
+
+
+@pytest.mark.parametrize('batch_size, advice', [
+    (12, '--batch_size=6 --gradient_accumulation_steps=8'),
+    (7, '--batch_size=1 --gradient_accumulation_steps=28'),
+    (1, '--block_size=8 --gradient_accumulation_steps=8')])
+def test_running_out_of_memory_ends_in_one_line_with_settings_that_need_less(batch_size, advice):
+    def use(what):
+        with device.explain_oom(GPTConfig(**MODERN), batch_size, 4, 'muon', Machine('cpu', 'float32', False)):
+            what()
+
+    message = error_of(use, lambda: torch.empty(1 << 60)) # torch's own error on a CPU
+    assert list(map(device.format_bytes, (1_234_567, 99_900_000, 1e8, 1.5e12))) == [
+        '1.2 MB', '99.9 MB', '0.10 GB', '1,500.00 GB']
+    assert 'out of memory on cpu' in message and f'for {batch_size} sequences x 16 tokens' in message
+    assert advice in message
+    with pytest.raises(RuntimeError, match='multiplied'): # any other error stays as it is
+        use(lambda: torch.ones(2, 3) @ torch.ones(2, 3))

@@ -1,68 +1,72 @@
-"""log.jsonl, the loss curve and the lines that are printed."""
+"""log.jsonl, the loss curve, wandb, the clock and the lines that are printed."""
+import io
 import json
 import math
 import os
-import subprocess
 import sys
-import warnings
 
 import pytest
-from conftest import REPO
+from conftest import error_of
 
-from lib.log import Log, draw_loss, progress_line, read_log, start_wandb, validation_line
+from lib import log as log_module
+from lib.log import Clock, Log, describe, draw_loss, progress_line, read_log, start_wandb, validation_line
 
 PROGRESS = {'iter': 250, 'loss': 1.60214, 'lr': 1e-3, 'norm': 0.5234, 'dt': 0.0118, 'tokens': 4096000,
             'epoch': 1.234}
 VALIDATION = {'iter': 250, 'val_loss': 1.5874, 'perplexity': 4.891, 'bits_per_byte': 2.29, 'best': True}
 
 
-def test_each_record_is_one_line_of_json_and_comes_back(tmp_path):
-    path = tmp_path / 'log.jsonl'
-    log = Log(path, iter_num=0, evaluated=0)
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / 'log.jsonl'
+
+
+# ---- log.jsonl ----
+
+def test_each_record_is_a_line_of_json_a_new_run_begins_an_empty_log_and_a_folder_is_refused(path):
+    assert read_log(path) == [] # without a file
+    log = Log(path, 0, 0)
     for record in (PROGRESS, VALIDATION):
         log.write(record)
-    lines = path.read_text(encoding='utf-8').splitlines()
-    assert [json.loads(line) for line in lines] == [PROGRESS, VALIDATION] == read_log(path)
+    assert list(map(json.loads, path.read_bytes().splitlines())) == read_log(path) == [PROGRESS, VALIDATION]
+    Log(path, 0, 0)
+    assert path.read_bytes() == b''
+    path.unlink()
+    path.mkdir()
+    assert error_of(Log, path, 0, 0).endswith('choose another --out_dir')
 
 
-def test_a_line_that_a_crash_cut_short_is_left_out_and_the_next_run_removes_it(tmp_path):
-    path = tmp_path / 'log.jsonl'
-    path.write_text('{"iter": 1, "loss": 2.0}\n{"iter": 2, "lo', encoding='utf-8')
-    assert read_log(path) == [{'iter': 1, 'loss': 2.0}]
-    Log(path, iter_num=1, evaluated=0).write({'iter': 2, 'loss': 1.5})
-    assert [record['iter'] for record in read_log(path)] == [1, 2]
-
-
-def test_A1_a_run_that_goes_on_drops_the_lines_after_the_place_where_it_goes_on(tmp_path):
-    log = Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0)
+def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
+    log = Log(path, 0, 0)
     for i in range(1, 7):
-        log.write({'iter': i, 'loss': 1.0})
-        log.write({'iter': i, 'val_loss': 1.0})
-    Log(tmp_path / 'log.jsonl', iter_num=4, evaluated=3) # killed during the evaluation after update 4
-    records = read_log(tmp_path / 'log.jsonl')
-    assert [r['iter'] for r in records if 'loss' in r] == [1, 2, 3, 4]
-    assert [r['iter'] for r in records if 'val_loss' in r] == [1, 2, 3]
+        log.write({'iter': i, 'loss': 1 / 3})
+        log.write({'iter': i, 'val_loss': 1 / 7})
+    before = path.read_text(encoding='utf-8').splitlines()
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write('{"iter": 3, "lo') # cut short by a crash
+    Log(path, iter_num=4, last_eval_iter=3).write({'iter': 5, 'loss': 2.0}) # killed while it evaluated at 4
+    assert path.read_text(encoding='utf-8').splitlines() == [*before[:7], '{"iter": 5, "loss": 2.0}']
 
 
-@pytest.mark.parametrize('line', ['', 'x', '{}', '[]', '{"iter": "2"}', '{"iter": 2}{"iter": 3}', '\x00' * 50,
-                                  '[' * 100_000 + '}', '{"loss": 1.0}',
-                                  '{"iter": 2, "loss": "x"}'], ids=lambda line: line[:12])
-def test_what_is_no_line_of_a_log_is_left_out_wherever_it_stands(tmp_path, line):
-    path, whole = tmp_path / 'log.jsonl', '{"iter": 1, "loss": 2.0}\n'
-    path.write_text(f'{whole}{line}\n{whole}', encoding='utf-8')
+@pytest.mark.parametrize('line', [
+    b'', b'x', b'{}', b'[]', b'{"iter": "2"}', b'{"iter": 2}{"iter": 3}', b'\x00' * 50, b'[' * 100_000 + b'}',
+    b'{"loss": 1.0}', b'{"iter": 2, "loss": "x"}', b'{"iter": true}', b'\xff\xfe',
+    b'{"iter": 1%s}' % (b'0' * 400), b'{"iter": 2, "val_loss": 1%s}' % (b'0' * 400)], ids=range(14))
+def test_a_damaged_line_is_left_out_wherever_it_stands_and_the_rest_is_drawn(tmp_path, path, capsys, line):
+    good = b'{"iter": 1, "loss": 2.0}\n'
+    path.write_bytes(good + line + b'\n' + good)
     assert read_log(path) == [{'iter': 1, 'loss': 2.0}] * 2
-    path.write_bytes(whole.encode() + b'\xff\xfe\n' + whole.encode()) # nor is this utf-8
-    assert len(read_log(path)) == 2
+    draw_loss(path, tmp_path / 'loss.png')
+    assert capsys.readouterr().out == '' and (tmp_path / 'loss.png').exists()
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
-def test_A3_a_full_disk_costs_lines_is_told_once_and_leaves_whole_lines(tmp_path, capsys):
+def test_a_full_disk_costs_lines_with_one_warning_and_leaves_complete_lines(path, capsys):
     import resource
-    path, old = tmp_path / 'log.jsonl', resource.getrlimit(resource.RLIMIT_FSIZE)
-    log = Log(path, iter_num=0, evaluated=0)
+    old, log = resource.getrlimit(resource.RLIMIT_FSIZE), Log(path, 0, 0)
     log.write({'iter': 1, 'loss': 1.0})
     try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, old[1])) # room for half a line
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, old[1])) # space for half a line
         log.write({'iter': 2, 'loss': 1.0})
         log.write({'iter': 3, 'loss': 1.0})
     finally:
@@ -72,97 +76,98 @@ def test_A3_a_full_disk_costs_lines_is_told_once_and_leaves_whole_lines(tmp_path
     assert capsys.readouterr().out.count('WARNING: ') == 1
 
 
-def test_a_log_that_cannot_be_written_from_the_start_ends_in_one_line(tmp_path):
-    (tmp_path / 'log.jsonl').mkdir()
-    with pytest.raises(SystemExit, match='log.jsonl: cannot be written .*; make room or choose another'):
-        Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0)
+# ---- printing and drawing ----
+
+def test_a_closed_or_full_stdout_ends_nothing_and_characters_it_lacks_become_numbers(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii', newline='\n')
+    with monkeypatch.context() as m:
+        m.setattr(sys, 'stdout', stream)
+        log_module.say('caf\xe9 \u2019')
+        log_module.say('next')
+        assert stream.buffer.getvalue() == b'caf\\xe9 \\u2019\nnext\n'
+        stream.close()
+        log_module.say('nobody reads this')
+        if os.path.exists('/dev/full'):
+            m.setattr(sys, 'stdout', open('/dev/full', 'w', encoding='utf-8'))
+            log_module.say('nor this')
+        log_module.say('nor this')
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs a place that is always full')
-@pytest.mark.parametrize('how, reached', [('say', True), ('print', False)])
-def test_a_terminal_that_is_gone_does_not_end_a_run(tmp_path, how, reached):
-    code = 'from lib.log import say; ' \
-        f"{how}('a line'{'' if reached else ', flush=True'}); open('reached', 'w')"
-    with open('/dev/full', 'w', encoding='utf-8') as full:
-        subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | {'PYTHONPATH': REPO},
-                       stdout=full, stderr=subprocess.DEVNULL)
-    assert (tmp_path / 'reached').exists() == reached
-
-
-def test_a_picture_that_cannot_be_written_is_told(tmp_path, capsys):
-    pytest.importorskip('matplotlib')
-    draw_loss(tmp_path / 'log.jsonl', tmp_path / 'missing' / 'loss.png')
-    assert 'could not be written (No such file or directory)' in capsys.readouterr().out
-
-
-def test_a_new_run_begins_an_empty_log(tmp_path):
-    Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0).write(PROGRESS)
-    Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0)
-    assert read_log(tmp_path / 'log.jsonl') == []
-
-
-def test_without_a_file_there_are_no_records(tmp_path):
-    assert read_log(tmp_path / 'none.jsonl') == []
-
-
-def test_a_progress_line_has_a_unit_on_every_number():
-    assert progress_line(PROGRESS, 5000, 1_388_000, 0.382, 56) == (
-        'iter  250/5000 | loss 1.6021 | lr 1.00e-03 | norm 0.52 |   11.8 ms | 1,388,000 tok/s | mfu 38.2% | '
-        'epoch 1.23 | eta 0:00:56')
-
-
-def test_F2_mfu_is_not_available_on_a_device_whose_peak_is_not_known():
-    assert '| mfu n/a |' in progress_line(PROGRESS, 5000, 1_388_000, 0.0, 56)
-
-
-def test_the_columns_stay_where_they_are_from_the_first_line_to_the_last():
-    lines = [progress_line(PROGRESS | {'iter': i, 'dt': dt}, 5000, 1_388_000, 0.382, 56)
-             for i, dt in ((1, 1.2345), (10, 0.0118), (5000, 0.012))]
-    places = [[i for i, letter in enumerate(line) if letter == '|'] for line in lines]
-    assert places[0] == places[1] == places[2]
-
-
-def test_a_validation_line_says_what_was_saved():
-    assert validation_line(VALIDATION, 5000, ['out/ckpt.pt', 'out/best.pt']) == (
-        'iter  250/5000 | val 1.5874 (best) ppl 4.89 | 2.2900 bits per byte | saved out/ckpt.pt, out/best.pt')
-    assert '(best)' not in validation_line(VALIDATION | {'best': False}, 5000, [])
-
-
-def test_without_a_last_iter_the_total_is_left_out():
-    assert progress_line(PROGRESS, 0, 1, 0.0, 56).startswith('iter 250 | ')
-
-
-@pytest.mark.parametrize('records', [[PROGRESS, VALIDATION], [PROGRESS], [VALIDATION], [],
-                                     [PROGRESS, {'iter': 3, 'val_loss': math.nan}]])
-def test_the_loss_curve_is_a_picture_whatever_the_log_holds(tmp_path, records):
-    log = Log(tmp_path / 'log.jsonl', iter_num=0, evaluated=0)
+@pytest.mark.parametrize('folder', ['out', 'a$^$b'])
+@pytest.mark.parametrize('records', [[PROGRESS, VALIDATION], [], [VALIDATION, PROGRESS | {'loss': math.nan}],
+                                     [{'iter': 1, 'loss': math.inf}, {'iter': 2, 'loss': 2.0}]], ids=len)
+def test_the_loss_curve_is_a_picture_whatever_the_log_holds(tmp_path, path, capsys, records, folder):
+    (tmp_path / folder).mkdir()
+    log = Log(path, 0, 0)
     for record in records:
         log.write(record)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        draw_loss(tmp_path / 'log.jsonl', tmp_path / 'loss.png')
+    draw_loss(path, tmp_path / folder / 'loss.png')
     from matplotlib import pyplot
-    height, width, _ = pyplot.imread(tmp_path / 'loss.png').shape
-    assert 300 < height < width
-    assert not (tmp_path / 'loss.png.tmp').exists()
+    height, width, _ = pyplot.imread(tmp_path / folder / 'loss.png').shape
+    assert 300 < height < width and os.listdir(tmp_path / folder) == ['loss.png']
+
+
+def test_a_picture_that_cannot_be_made_is_reported_in_one_line(tmp_path, path, capsys, monkeypatch):
+    draw_loss(path, tmp_path / 'missing' / 'loss.png')
+    monkeypatch.setattr('matplotlib.pyplot.subplots', lambda **_: 1 / 0)
+    draw_loss(path, tmp_path / 'loss.png')
+    unwritten, undrawn = capsys.readouterr().out.splitlines()
+    assert 'could not be written (No such file or directory)' in unwritten
+    assert undrawn == 'loss curve: not drawn (ZeroDivisionError: division by zero)'
+
+
+def test_a_progress_line_has_a_unit_on_every_number_and_its_columns_stay_in_place():
+    lines = [progress_line(PROGRESS | {'iter': i, 'dt': dt}, 5000, 1_388_000, 0.382, 56)
+             for i, dt in ((250, 0.0118), (1, 1.2345), (5000, 0.012))]
+    assert lines[0] == ('iter  250/5000 | loss 1.6021 | lr 1.00e-03 | norm 0.52 |   11.8 ms | '
+                        '1,388,000 tok/s | mfu 38.2% | epoch 1.23 | eta 0:00:56')
+    columns = [[i for i, letter in enumerate(line) if letter == '|'] for line in lines]
+    assert columns[0] == columns[1] == columns[2]
+
+
+@pytest.mark.parametrize('seconds, eta', [(0.4, '0:00:00'), (62, '0:01:02'), (273906, '3 days, 4:05:06'),
+                                          (1e10, 'unknown'), (math.inf, 'unknown'), (math.nan, 'unknown')])
+def test_a_progress_line_has_an_eta_of_any_size_and_leaves_out_an_unknown_mfu_and_total(seconds, eta):
+    line = progress_line(PROGRESS, 0, 1, 0.0, seconds)
+    assert line.startswith('iter 250 | ') and 'mfu' not in line and line.endswith(f'| eta {eta}')
+
+
+def test_a_validation_line_shows_loss_perplexity_and_bits_per_byte_where_they_are_known():
+    assert validation_line(VALIDATION, 5000) == ('iter  250/5000 | val 1.5874 (best) ppl 4.89 | '
+                                                 '2.2900 bits per byte')
+    later = VALIDATION | {'best': False, 'bits_per_byte': None}
+    assert validation_line(later, 0) == 'iter 250 | val 1.5874 ppl 4.89'
+
+
+def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_of_updates(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(log_module, 'perf_counter', lambda: now[0])
+    clock = Clock(minutes=2.0)
+    now[0] += 30
+    with clock.paused():
+        now[0] += 60
+    clock.lap_updates = 3
+    assert clock.minutes == 3.5 and clock.lap() == 10.0 # evaluation counts as training, not as updates
+    now[0] += 5
+    assert clock.lap() == 5.0 and clock.laps == 2 # no update since the last lap
 
 
 # ---- wandb ----
 
-def test_a_wandb_that_cannot_start_says_so_and_gives_none(wandb, monkeypatch, capsys):
+def test_a_wandb_that_cannot_start_gives_none_and_one_line(wandb, monkeypatch, capsys):
     monkeypatch.setenv('WANDB_MODE', 'no such mode')
     assert start_wandb('project', 'name', {}) is None
-    printed = capsys.readouterr().out
-    assert printed.startswith('wandb: ') and printed.endswith('going on with log.jsonl alone\n')
-    assert printed.count('\n') == 1
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith('wandb: ') and line.endswith('; continuing with log.jsonl only')
+    assert describe(TimeoutError()) == 'TimeoutError' and describe(ValueError(' a\n b ')) == 'ValueError: a b'
 
 
-def test_a_wandb_that_breaks_ends_no_run_and_says_so_once(wandb, capsys, tmp_path):
-    log = Log(tmp_path / 'log.jsonl', 0, 0, start_wandb('project', 'name', {'seed': 1}))
+def test_a_wandb_that_fails_later_ends_no_run_and_is_reported_once(wandb, capsys, tmp_path, path):
+    log = Log(path, 0, 0, start_wandb('project', 'name', {'seed': 1}))
     log.write(PROGRESS)
     wandb.finish() # from here on its run refuses to log
     for _ in range(3):
         log.write(PROGRESS)
-    assert len(read_log(tmp_path / 'log.jsonl')) == 4
+    assert len(read_log(path)) == 4
     assert capsys.readouterr().out.count('wandb: stopped logging') == 1
     assert list(tmp_path.glob('wandb/offline-run-*/*.wandb'))

@@ -1,98 +1,136 @@
 """
-Is my loss normal? A run's validation losses beside those that the same config had here.
+Is my loss normal? Compares a run's validation losses with those recorded for the same config.
 
     python tools/check_loss.py --out_dir=out-tinystories
-    python tools/check_loss.py --out_dir=out-tinystories --record  # adds a run to tools/reference_losses.json
+    python tools/check_loss.py --out_dir=out-tinystories --record    # add it to reference_losses.json
 """
 import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
-from configurator import configure
+from configurator import ALIASES, RENAMED, configure
 
-out_dir = 'out-tinystories' # the run
-tolerance = 0.03 # nats per token that a loss may lie outside what was seen here
-reference = '' # the file of losses; '': reference_losses.json beside this script
+out_dir = 'out-tinystories' # folder of the run
+tolerance = 0.03 # nats per token that a loss may lie outside the recorded range
+reference = '' # JSON file of recorded losses; '': reference_losses.json beside this script
 record = False # add this run to that file
 
 config = configure(globals())
 
+# after the settings, so that --help and a mistyped flag answer at once
 import hashlib
 import json
+from dataclasses import asdict
 
-from lib.checkpoint import read_checkpoint
+import train
+from data.files import write_json
+from lib.checkpoint import LAST, read_checkpoint
 from lib.log import read_log
+from lib.recipe import derive_settings
+from model import GPTConfig
 
-# the settings that the losses of a run depend on, but for its seed
-DECIDES = ('arch', 'n_layer', 'n_head', 'n_kv_head', 'n_embd', 'block_size', 'dropout', 'bias', 'activation',
-           'tie_weights', 'copying', 'batch_size', 'gradient_accumulation_steps', 'max_iters', 'epochs',
-           'max_minutes', 'optimizer', 'learning_rate', 'muon_learning_rate', 'muon_momentum', 'weight_decay',
-           'beta1', 'beta2', 'grad_clip', 'decay_lr', 'schedule', 'decay_fraction', 'warmup_iters',
-           'lr_decay_iters', 'min_lr')
-
-
-def fingerprint(checkpoint):
-    """A name for a config and its data, by the settings that decide and the vocabulary of the text."""
-    text = json.dumps([[checkpoint['settings'][name] for name in DECIDES], checkpoint['tokenizer']])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+# the settings of train.py that do not influence its validation loss, or only by rounding and chance; every
+# other one does, including those that train.py does not have yet
+NO_INFLUENCE = {'out_dir', 'overwrite', 'eval_only', 'dry_run', 'seed', 'check_data', 'depth', 'patience',
+                'max_bad_steps', 'log_interval', 'eval_interval', 'sample_interval', 'sample_tokens',
+                'save_checkpoints', 'save_interval', 'save_minutes', 'keep', 'wandb_log', 'wandb_project',
+                'wandb_run_name', 'device', 'compile', 'backend', 'peak_tflops'}
+PATHS = 'dataset', 'input', 'init_from' # compared by their last part: the same data may lie elsewhere
 
 
-def verdict(loss, seen, tolerance):
-    """'normal', 'high' or 'low': loss beside a list of those that were seen, in nats per token."""
-    if loss > max(seen) + tolerance:
+def relevant(settings, model_config):
+    """
+    {name: value} of all that influences the loss of a run, by the names of today.
+
+    settings, model_config: of its checkpoint, or as they were recorded. A name that they lack, because it is
+    newer, has today's default; one that was renamed is found by its alias.
+    """
+    defaults = {**asdict(GPTConfig()), **train.config.settings}
+    found = dict(model_config)
+    for name, value in settings.items():
+        found[name if name in defaults else {**ALIASES, **RENAMED}.get(name, name)] = value
+    found = {name: found.get(name, default) for name, default in defaults.items() if name not in NO_INFLUENCE}
+    if found['init_from'] in ('resume', 'auto'): # a resumed run no longer has what it started from
+        found['init_from'] = 'scratch'
+    return found | {name: os.path.basename(os.path.normpath(found[name])) for name in PATHS if found[name]}
+
+
+def config_settings(path):
+    """The relevant settings of a run of train.py with a config file and nothing else."""
+    return relevant(configure(dict(vars(train)), [path], derive=derive_settings).settings, {})
+
+
+def tokenizer_hash(tokenizer):
+    """Stands for the text, from which a tokenizer has its vocabulary. tokenizer: the dict in a checkpoint"""
+    return hashlib.sha256(json.dumps(tokenizer).encode()).hexdigest()[:16]
+
+
+def differences(entry, settings, tokenizer):
+    """['name old, here new', ...] between a recorded config and a run; settings: see relevant."""
+    recorded = relevant(entry['settings'], {})
+    return [f'{name} {recorded[name]!r}, here {settings[name]!r}' for name in settings
+            if recorded[name] != settings[name]] + ['another text'] * (entry['tokenizer'] != tokenizer)
+
+
+def verdict(loss, recorded, tolerance):
+    """'normal', 'high' or 'low': a loss compared with a list of recorded ones, in nats per token."""
+    if loss > max(recorded) + tolerance:
         return 'high'
-    return 'low' if loss < min(seen) - tolerance else 'normal'
+    return 'low' if loss < min(recorded) - tolerance else 'normal'
 
 
-def compare(losses, references, tolerance):
+def compare(losses, runs, tolerance):
     """
-    Prints a table and returns the verdicts, for the updates at which both have a loss.
+    Print a table and return the verdicts, for the iters at which both sides have a loss.
 
-    losses: {iter: loss}; references: a list of such, one for each run that was recorded
+    losses: {iter: loss}; runs: a list of such dicts, one for each recorded run
     """
-    print(f'{"iter":>6} {"val loss":>10} {"seen here":>20}   (nats per token, {len(references)} runs)')
+    print(f'{"iter":>6} {"val loss":>10} {"recorded":>20}   (nats per token, {len(runs)} runs)')
     verdicts = []
     for iter_num, loss in losses.items():
-        seen = [run[iter_num] for run in references if iter_num in run]
-        if seen:
-            verdicts.append(verdict(loss, seen, tolerance))
-            print(f'{iter_num:6} {loss:10.4f} {min(seen):11.4f} to {max(seen):.4f}   {verdicts[-1]}')
+        recorded = [run[iter_num] for run in runs if iter_num in run]
+        if recorded:
+            verdicts.append(verdict(loss, recorded, tolerance))
+            print(f'{iter_num:6} {loss:10.4f} {min(recorded):11.4f} to {max(recorded):.4f}   {verdicts[-1]}')
     return verdicts
-
-
-def add_run(known, path, key, name, losses):
-    """Writes the reference file with one more run of a config."""
-    known.setdefault(key, {'what': name, 'runs': []})['runs'].append(losses)
-    with open(f'{path}.tmp', 'w', encoding='utf-8') as file:
-        json.dump(known, file, indent=1)
-    os.replace(f'{path}.tmp', path)
-    print(f'{path}: {len(known[key]["runs"])} of {name}')
 
 
 def main():
     path = reference or os.path.join(HERE, 'reference_losses.json')
-    known = {}
+    entries = []
     if os.path.exists(path):
         with open(path, encoding='utf-8') as file:
-            known = json.load(file)
-    key = fingerprint(read_checkpoint(os.path.join(out_dir, 'ckpt.pt')))
-    losses = {str(each['iter']): each['val_loss'] for each in read_log(os.path.join(out_dir, 'log.jsonl'))
-              if 'val_loss' in each}
+            entries = json.load(file)
+    checkpoint = read_checkpoint(os.path.join(out_dir, LAST))
+    if not {'settings', 'tokenizer'} <= checkpoint.keys():
+        raise SystemExit(f'{out_dir}: expected a run of train.py, got a checkpoint without settings')
+    settings = relevant(checkpoint['settings'], checkpoint['model_config'])
+    tokenizer = tokenizer_hash(checkpoint['tokenizer'])
+    losses = {str(r['iter']): r['val_loss'] for r in read_log(os.path.join(out_dir, 'log.jsonl'))
+              if 'val_loss' in r}
+    found = [(differences(entry, settings, tokenizer), entry) for entry in entries]
+    differing, entry = min(found, key=lambda pair: len(pair[0]), default=(['no recorded runs'], None))
     if record:
-        return add_run(known, path, key, os.path.basename(os.path.normpath(out_dir)), losses)
-    if key not in known:
-        raise SystemExit(f'{out_dir}: expected a run of a known config as it is, got other settings or '
-                         'another text; known: ' + ', '.join(each['what'] for each in known.values()))
-    references = known[key]['runs']
-    verdicts = compare(losses, references, tolerance)
+        if differing:
+            entry = {'what': os.path.basename(os.path.normpath(out_dir)), 'settings': settings,
+                     'tokenizer': tokenizer, 'runs': []}
+            entries.append(entry)
+        entry['runs'].append(losses)
+        write_json(path, entries)
+        return print(f'{path}: {len(entry["runs"])} of {entry["what"]}')
+    if differing:
+        raise SystemExit(f'{out_dir}: expected a run of a recorded config as it is, got other settings; the '
+                         f'closest is {entry["what"] if entry else path}: {"; ".join(differing[:5])}')
+    verdicts = compare(losses, entry['runs'], tolerance)
     if not verdicts:
-        raise SystemExit(f'{out_dir}: expected a validation loss at one of iter {", ".join(references[0])}, '
+        raise SystemExit(f'{out_dir}: expected a validation loss at iter {" or ".join(entry["runs"][0])}, '
                          f'got them at {", ".join(losses) or "none"}; train on')
-    bad = [each for each in verdicts if each != 'normal']
-    if bad:
-        raise SystemExit(f'{out_dir}: not normal at {len(bad)} of {len(verdicts)} evaluations; if nothing '
-                         'was changed on purpose, something is wrong')
+    outside = [each for each in verdicts if each != 'normal']
+    if outside:
+        raise SystemExit(f'{out_dir}: expected losses within {tolerance} of the recorded ones, got '
+                         f'{len(outside)} of {len(verdicts)} outside; if nothing was changed on purpose, '
+                         'look for a bug')
     print('normal')
 
 

@@ -4,80 +4,75 @@ One measurement of pocketGPT or nanoGPT in a process of its own; tools/compare_n
     python tools/compare_worker.py '{"task": "machine", "device": "auto"}'
 
 The request is one JSON object: its task names one of the functions below, which say what else they read. The
-answer is one JSON object on the last line. nanoGPT is imported from the folder `nanogpt`, where it lies.
+answer is one JSON object on the last line. nanoGPT is imported from the folder `nanogpt`, as it is.
 """
 import ast
 import json
 import math
 import os
 import sys
-import time
 from contextlib import nullcontext
+from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
 from statistics import mean, median
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 request = json.loads(sys.argv[1]) if __name__ == '__main__' else {}
-if request.get('side') != 'theirs':
-    # before torch: it says how threads wait, which nanoGPT does not
-    import train
+if __name__ == '__main__' and request.get('side') != 'nanoGPT':
+    # before torch loads OpenMP: our train.py sets how long waiting threads spin, nanoGPT's does not
+    os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
 import torch
 
-from bench import prepare_to_write
+from bench import build_model, prepare_for_decoding
 from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
 from lib.checkpoint import build, read_checkpoint
 from lib.device import autocast_for, choose_device, choose_dtype, peak_flops
 from lib.generate import Sampling, generate, make_noise
-from lib.optim import all_groups, lr_share, make_optimizers
-from model import GPT, GPTConfig
+from lib.optim import all_groups, lr_multiplier, make_optimizers
+from lib.timing import peak_memory, timed
+from train import evaluate, train_step
 
-SHAPE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'block_size')
 
-
-def ours(p):
+def pocketgpt_model(p):
     """
-    (model, update): our GPT, and a function that makes one update of it and returns the loss, a tensor.
+    (model, update): our GPT, and a function that makes one update of it and returns its loss, a tensor.
 
-    p: the names in SHAPE, arch, dtype ('auto' as in train.py), compile, learning_rate, betas, seed, device
-    update(x, y, share): int64 (B, T) twice, and the share of the learning rate
+    p: hyperparameters, dtype (auto as in train.py), compile, learning_rate, betas, seed, device
+    update(x, y, multiplier): int64 (B, T) twice, and a factor of the learning rate
     """
     torch.manual_seed(p['seed'])
-    model = GPT(GPTConfig(arch=p['arch'], **{name: p[name] for name in SHAPE})).to(p['device'])
+    model = build_model(p).to(p['device'])
     dtype, _ = choose_dtype(p['dtype'], p['device'])
-    optimizers = make_optimizers(model, {'modern': 'muon', 'gpt2': 'adamw'}[p['arch']], p['learning_rate'],
-                                 0.02, 0.1, p['betas'],
-                                 torch.float32 if dtype == 'float32' else torch.bfloat16)
+    optimizers = make_optimizers(model, 'auto', p['learning_rate'], 0.02, 0.1, p['betas'], dtype)
     autocast = autocast_for(p['device'], dtype)
-    called = torch.compile(model) if p['compile'] else model
+    compiled = torch.compile(model) if p['compile'] else model
 
-    def update(x, y, share=1.0):
+    def update(x, y, multiplier=1.0):
         for group in all_groups(optimizers):
-            group['lr'] = group['peak_lr'] * share
-        return train.train_step(called, optimizers, [(x, y)], autocast, grad_clip=1.0)[0]
+            group['lr'] = group['peak_lr'] * multiplier
+        return train_step(compiled, optimizers, [(x, y)], autocast, grad_clip=1.0)[0]
     return model, update
 
 
-def theirs(p):
-    """As ours, with nanoGPT's model and optimizer, in the steps of its loop; float32 on a CPU, as there."""
-    module = their_model(p['nanogpt'])
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True # as its train.py has it
+def nanogpt_model(p):
+    """As pocketgpt_model, with nanoGPT's model, optimizer and training step; float32 on a CPU, as there."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True # as in its train.py
     torch.manual_seed(p['seed'])
-    model = module.GPT(module.GPTConfig(dropout=0.0, bias=False, **{name: p[name] for name in SHAPE}))
-    model.to(p['device'])
+    model = build_nanogpt(p).to(p['device'])
     kind = p['device'].partition(':')[0]
     optimizer = model.configure_optimizers(0.1, p['learning_rate'], p['betas'], kind)
     autocast = nullcontext() if kind == 'cpu' else torch.autocast(kind, torch.bfloat16)
-    called = torch.compile(model) if p['compile'] else model
+    compiled = torch.compile(model) if p['compile'] else model
 
-    def update(x, y, share=1.0):
+    def update(x, y, multiplier=1.0):
         for group in optimizer.param_groups:
-            group['lr'] = p['learning_rate'] * share
+            group['lr'] = p['learning_rate'] * multiplier
         with autocast:
-            loss = called(x, y)[1]
+            loss = compiled(x, y)[1]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -86,189 +81,174 @@ def theirs(p):
     return model, update
 
 
-def their_model(folder):
-    """nanoGPT's model.py as a module; not under the name model, which is ours."""
-    spec = spec_from_file_location('nanogpt_model', os.path.join(folder, 'model.py'))
+def nanogpt_config(folder, p):
+    """(nanoGPT's model.py as a module, the hyperparameters among p that its GPTConfig has)."""
+    spec = spec_from_file_location('nanogpt_model', os.path.join(folder, 'model.py')) # model is ours
     module = module_from_spec(spec)
     sys.modules[spec.name] = module # dataclasses and torch.compile look there
     spec.loader.exec_module(module)
-    return module
+    p = {'dropout': 0.0, 'bias': False, **p}
+    return module, {f.name: p[f.name] for f in fields(module.GPTConfig) if f.name in p}
 
 
-def their_lr(folder, settings):
-    """nanoGPT's get_lr, iteration -> learning rate, out of its train.py, which cannot be imported."""
+def build_nanogpt(p):
+    """nanoGPT's GPT with the hyperparameters among p."""
+    module, hyperparameters = nanogpt_config(p['nanogpt'], p)
+    return module.GPT(module.GPTConfig(**hyperparameters))
+
+
+def nanogpt_get_lr(folder, settings):
+    """nanoGPT's get_lr, iteration -> learning rate, extracted from its train.py, which cannot be imported."""
     path = os.path.join(folder, 'train.py')
-    with open(path, encoding='utf-8') as f:
-        tree = ast.parse(f.read(), path)
+    with open(path, encoding='utf-8') as file:
+        tree = ast.parse(file.read(), path)
     tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == 'get_lr']
     namespace = {'math': math, **settings}
     exec(compile(tree, path, 'exec'), namespace)
     return namespace['get_lr']
 
 
-def wait_for(device):
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
-
-
-def peak_bytes(device):
-    """The most memory so far: of the GPU, or of this process."""
-    if device.startswith('cuda'):
-        return torch.cuda.max_memory_allocated(device)
-    # not on Windows
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
-
-
 def flops_per_token(p):
-    """By one formula for both sides."""
+    """By the same formula for both sides."""
     with torch.device('meta'): # takes no memory and no time
-        return GPT(GPTConfig(arch=p['arch'], **{name: p[name] for name in SHAPE})).flops_per_token()
+        return build_model(p).flops_per_token()
 
 
-def losses_of(update, p, shares):
-    """The losses of len(shares) updates on the windows of p['data'] that train.py would take."""
+def losses_of(update, p, multipliers):
+    """The losses of len(multipliers) updates on the windows of p['data'] that train.py would take."""
     meta = bins.load_meta(p['data'])
     tokens, losses = bins.open_bin(p['data'], 'train', meta), []
-    for i, share in enumerate(shares):
+    for i, multiplier in enumerate(multipliers):
         starts = bins.update_windows(len(tokens), p['block_size'], p['batch_size'], p['seed'], i)
         x, y = bins.get_batch(tokens, starts, p['block_size'])
-        losses.append(update(x.to(p['device']), y.to(p['device']), share).item())
+        losses.append(update(x.to(p['device']), y.to(p['device']), multiplier).item())
     return losses
 
 
-def shares_of(steps, warmup, floor):
-    """Of the learning rate in each update: our cosine after a warm-up."""
-    return [lr_share(i, i / steps, warmup, steps, 1.0, 'cosine', floor) for i in range(steps)]
+def cosine_schedule(steps, warmup, floor):
+    """The factor of the learning rate in each update: our cosine decay to floor after a warm-up."""
+    return [lr_multiplier(i, i / steps, warmup, steps, 1.0, 'cosine', floor) for i in range(steps)]
 
 
 # ---- tasks ----
 
 def machine(p):
-    """What a record says about the machine. p: device, as train.py takes it."""
+    """What the results say about the machine. p: device, as train.py takes it"""
     device, _ = choose_device(p['device'])
     return {'device': device, 'threads': torch.get_num_threads(), 'torch': torch.__version__,
             'device_name': torch.cuda.get_device_name(device) if device.startswith('cuda') else 'CPU'}
 
 
-def speed(p):
+def throughput(p):
     """
-    Tokens per second and memory of updates on random tokens.
+    Training tokens/s and peak memory on random tokens.
 
-    p: side, batch_size, warmup, steps, and what that side reads. The first update is timed apart, as it
-    compiles; then come warmup updates that do not count, then steps that do.
+    p: side, batch_size, warmup, steps, and what the model of that side reads. The first update, which
+    compiles, is reported apart; then come warmup updates that do not count, then steps that do.
     """
-    model, update = ours(p) if p['side'] == 'ours' else theirs(p)
+    model, update = pocketgpt_model(p) if p['side'] == 'pocketGPT' else nanogpt_model(p)
     generator = torch.Generator().manual_seed(p['seed'])
     idx = torch.randint(p['vocab_size'], (4, p['batch_size'], p['block_size'] + 1), generator=generator)
     x, y = (t.contiguous().to(p['device']) for t in (idx[..., :-1], idx[..., 1:]))
-    times = []
-    for i in range(1 + p['warmup'] + p['steps']):
-        wait_for(p['device'])
-        began = time.perf_counter()
-        update(x[i % 4], y[i % 4])
-        wait_for(p['device'])
-        times.append(time.perf_counter() - began)
-    step, memory = median(times[1 + p['warmup']:]), peak_bytes(p['device'])
-    per_second = p['batch_size'] * p['block_size'] / step
-    as_theirs = p['side'] == 'theirs' and p['device'] == 'cpu'
-    dtype = 'float32' if as_theirs else choose_dtype(p['dtype'], p['device'])[0]
+    times = [timed(p['device'], update, x[i % 4], y[i % 4])[1] for i in range(1 + p['warmup'] + p['steps'])]
+    step_s, peak_bytes = median(times[1 + p['warmup']:]), peak_memory(p['device'])
+    tokens_per_second = p['batch_size'] * p['block_size'] / step_s
+    float32 = p['side'] == 'nanoGPT' and p['device'] == 'cpu'
+    dtype = 'float32' if float32 else choose_dtype(p['dtype'], p['device'])[0]
     peak = peak_flops(p['device'], dtype)
-    return {'dtype': dtype, 'tokens_per_second': per_second, 'step_ms': 1e3 * step, 'first_step_s': times[0],
-            'peak_bytes': memory, 'parameters': sum(w.numel() for w in model.parameters()),
-            'mfu': per_second * flops_per_token(p) / peak if peak else None}
+    return {'dtype': dtype, 'tokens_per_second': tokens_per_second, 'step_ms': 1e3 * step_s,
+            'first_step_s': times[0], 'peak_bytes': peak_bytes,
+            'parameters': sum(w.numel() for w in model.parameters()),
+            'mfu': tokens_per_second * flops_per_token(p) / peak if peak else None}
 
 
 def dtypes(p):
-    """Our loss, the mean of the last 10 of p['steps'] updates, in the dtype it chooses and in float32."""
+    """Our loss, the mean of the last 10 of p['steps'] updates, in the automatic dtype and in float32."""
     found = {}
     for dtype in ('auto', 'float32'):
-        _, update = ours(p | {'dtype': dtype})
-        found[dtype] = mean(losses_of(update, p, shares_of(p['steps'], p['steps'] // 10, 0.1))[-10:])
+        _, update = pocketgpt_model(p | {'dtype': dtype})
+        found[dtype] = mean(losses_of(update, p, cosine_schedule(p['steps'], p['steps'] // 10, 0.1))[-10:])
     return {'dtype': choose_dtype('auto', p['device'])[0], 'loss': found['auto'],
             'loss_float32': found['float32']}
 
 
 def losses(p):
-    """The losses of p['steps'] updates of both, from nanoGPT's weights, each with its own schedule."""
-    our, our_update = ours(p)
-    their, their_update = theirs(p)
-    our.load_state_dict(their.state_dict())
+    """The losses of p['steps'] updates of both sides, from nanoGPT's weights, each with its own schedule."""
+    pocketgpt, pocketgpt_update = pocketgpt_model(p)
+    nanogpt, nanogpt_update = nanogpt_model(p)
+    pocketgpt.load_state_dict(nanogpt.state_dict())
     steps, warmup, highest, lowest = p['steps'], p['steps'] // 4, p['learning_rate'], p['learning_rate'] / 10
-    get_lr = their_lr(p['nanogpt'], {'learning_rate': highest, 'min_lr': lowest, 'warmup_iters': warmup,
-                                     'lr_decay_iters': steps})
-    our_losses = losses_of(our_update, p, shares_of(steps, warmup, lowest / highest))
-    their_losses = losses_of(their_update, p, [get_lr(i) / highest for i in range(steps)])
-    pairs = zip(our.parameters(), their.parameters(), strict=True)
-    return {'difference': max(abs(a - b) for a, b in zip(our_losses, their_losses, strict=True)),
-            'weights_difference': max((a - b).abs().max().item() for a, b in pairs),
-            'ours': our_losses, 'theirs': their_losses}
+    get_lr = nanogpt_get_lr(p['nanogpt'], {'learning_rate': highest, 'min_lr': lowest, 'warmup_iters': warmup,
+                                           'lr_decay_iters': steps})
+    ours = losses_of(pocketgpt_update, p, cosine_schedule(steps, warmup, lowest / highest))
+    other = losses_of(nanogpt_update, p, [get_lr(i) / highest for i in range(steps)])
+    weights = zip(pocketgpt.parameters(), nanogpt.parameters(), strict=True)
+    return {'difference': max(abs(a - b) for a, b in zip(ours, other, strict=True)),
+            'weights_difference': max((a - b).abs().max().item() for a, b in weights),
+            'pocketGPT': ours, 'nanoGPT': other}
 
 
 def retokenize(p):
-    """Writes the text behind the bins of p['data'] to p['out'], in p['vocab_size'] tokens learned from it."""
+    """Write the text of the bins in p['data'] to p['out'], with a BPE of p['vocab_size'] trained on it."""
     meta = bins.load_meta(p['data'])
-    known = from_json(meta['tokenizer'])
-    texts = {split: known.decode(bins.open_bin(p['data'], split, meta).tolist()) for split in meta['splits']}
+    tokenizer = from_json(meta['tokenizer'])
+    texts = {split: tokenizer.decode(bins.open_bin(p['data'], split, meta).tolist())
+             for split in meta['splits']}
     written = write_dataset(p['out'], {split: [text] for split, text in texts.items()},
                             train_bpe([texts['train']], p['vocab_size']), p['data'])
     return {'tokens': written['splits']['train']['tokens'], 'vocab_size': written['vocab_size']}
 
 
-def writing(p):
-    """Tokens per second written after a prompt of 8, batch 1, drawn as nanoGPT's sample.py does."""
+def decode(p):
+    """
+    Decoding tokens/s at batch size 1 after a prompt of 8 tokens, sampled as nanoGPT's sample.py does.
+
+    p: side, new_tokens, weight_dtype (of ours), and what the model of that side reads
+    """
     torch.manual_seed(p['seed'])
     n, idx = p['new_tokens'], torch.zeros(1, min(8, p['block_size']), dtype=torch.int64, device=p['device'])
-    if p['side'] == 'theirs':
-        module = their_model(p['nanogpt'])
-        model = module.GPT(module.GPTConfig(dropout=0.0, bias=False, **{name: p[name] for name in SHAPE}))
-        model.eval().to(p['device'])
+    if p['side'] == 'nanoGPT':
+        model = build_nanogpt(p).eval().to(p['device'])
 
-        def write():
+        def run():
             with torch.no_grad():
                 model.generate(idx, n, temperature=0.8, top_k=200)
     else:
-        model = GPT(GPTConfig(arch=p['arch'], **{name: p[name] for name in SHAPE}))
-        model = prepare_to_write(model, p['weights'], p['device'])
+        model = prepare_for_decoding(build_model(p), p['weight_dtype'], p['device'])
         noise = make_noise(p['seed'], [0], n)
 
-        def write():
+        def run():
             for _ in generate(model, idx, n, Sampling(0.8, top_k=200), noise=noise):
                 pass
-    write()
-    wait_for(p['device'])
-    began = time.perf_counter()
-    write()
-    wait_for(p['device'])
-    return {'tokens_per_second': n / (time.perf_counter() - began)}
+    run() # warm-up
+    return {'tokens_per_second': n / timed(p['device'], run)[1]}
 
 
 def checkpoint(p):
-    """A checkpoint of nanoGPT, with random weights, in p['out_dir']."""
-    module = their_model(p['nanogpt'])
-    shape = {name: p[name] for name in SHAPE} | {'bias': False, 'dropout': 0.0}
+    """Write a checkpoint of nanoGPT, with random weights, to p['out_dir']."""
     os.makedirs(p['out_dir'])
-    model = module.GPT(module.GPTConfig(**shape))
-    torch.save({'model': model.state_dict(), 'model_args': shape, 'iter_num': 0,
+    _, hyperparameters = nanogpt_config(p['nanogpt'], p)
+    torch.save({'model': build_nanogpt(p).state_dict(), 'model_args': hyperparameters, 'iter_num': 0,
                 'config': {'dataset': 'shakespeare_char'}}, os.path.join(p['out_dir'], 'ckpt.pt'))
     return {}
 
 
 def score(p):
     """
-    The validation loss of either side's checkpoint, nats per token, at its own context.
+    The validation loss of either side's checkpoint, nats per token, at its own context length.
 
     p: checkpoint, data, device, dtype, eval_tokens (0: all of val)
     """
     model = build(read_checkpoint(p['checkpoint']), p['checkpoint']).to(p['device'])
     meta, T = bins.load_meta(p['data']), model.config.block_size
     val = bins.open_bin(p['data'], 'val', meta)
-    loss = train.evaluate(model, val, bins.val_windows(len(val), T, p['eval_tokens']), T, max(1, 32_768 // T),
-                          autocast_for(p['device'], p['dtype']), p['device'])
+    loss = evaluate(model, val, bins.val_windows(len(val), T, p['eval_tokens']), T, max(1, 32_768 // T),
+                    autocast_for(p['device'], p['dtype']), p['device'])
     return {'val_loss': loss, 'parameters': model.n_params(), 'context': T}
 
 
 if __name__ == '__main__':
-    task = {'machine': machine, 'speed': speed, 'dtypes': dtypes, 'losses': losses, 'retokenize': retokenize,
-            'score': score, 'writing': writing, 'checkpoint': checkpoint}[request['task']]
+    task = {'machine': machine, 'throughput': throughput, 'dtypes': dtypes, 'losses': losses,
+            'retokenize': retokenize, 'score': score, 'decode': decode,
+            'checkpoint': checkpoint}[request['task']]
     print(json.dumps(task(request)))

@@ -1,74 +1,79 @@
 """
-Are the stories of a model any good? Draws some from a checkpoint and counts what can be counted.
+How good are the stories of a model? Samples some from a run's best.pt and computes three measures.
 
     python tools/judge_stories.py --out_dir=out-tinystories
 
-known words       share of its words that occur in the training text: below 95% it still makes words up
-one hero          share of stories whose first name stays: it comes back in the last third, and no name turns
-                  up there that was not met before
-recited           share of its spans of 15 words that stand word for word in the training text: it should
-                  write, not recite
-The same is counted for the stories of val, which people or a grammar wrote: that is how good it can get.
+in-vocabulary words    share of words that occur in the training text; below 95% the model invents words
+protagonist kept       share of stories whose first name comes back in the last third, where no name is new
+memorized 15-grams     share of the spans of 15 words that occur word for word in the training text
+The same measures of the stories of val, which people or a grammar wrote, show what can be reached.
 """
 import os
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from configurator import configure
 
 # what is judged
-out_dir = 'out-tinystories' # the folder of a run
-data = '' # folder of the bins it was trained on; '': data/ in out_dir if there is one, or data/tinystories
-count = 50 # stories to draw
+out_dir = 'out-tinystories' # folder of the run
+data = '' # folder of its train.bin and val.bin; '': the dataset the run was trained on
+count = 50 # stories to sample
 temperature = 0.6 # as in sample.py
 top_p = 1.0 # as in sample.py
 max_new_tokens = 400 # as in sample.py
 seed = 1337 # as in sample.py
-show = 3 # how many of them to print
+show = 3 # stories to print
 
 config = configure(globals())
 
-# after the settings, so that --help and a typo answer at once
+# after the settings, so that --help and a mistyped flag answer at once
 import re
 
 from data import bins
+from data.datasets import dataset_of_run
 from data.tinystories.stories import NAMES
 from data.tokenizer import from_json
-from lib.checkpoint import build, read_checkpoint
+from lib.checkpoint import BEST, build, read_checkpoint
 from lib.device import choose_device
 from lib.generate import Sampling, generate_texts
 
-SPAN = 15
+N_GRAM = 15 # words
 
 
 def words_of(text):
-    """Lower-case words, punctuation left out."""
+    """The words of a text in lower case, without punctuation."""
     return re.findall(r"[a-z]+(?:'[a-z]+)?", text.lower())
 
 
 def names_in(text):
+    """The names of characters in a text, in order."""
     return [word for word in re.findall(r'[A-Z][a-z]+', text) if word in NAMES]
 
 
-def has_one_hero(story):
-    """Whether the first name comes back in the last third, where no name turns up that was not met before."""
+def keeps_protagonist(story):
+    """Whether the first name comes back in the last third of a story, where no new name appears."""
     cut = len(story) * 2 // 3
     early, late = names_in(story[:cut]), names_in(story[cut:])
     return bool(early) and early[0] in late and set(late) <= set(early)
 
 
-def spans(words):
-    return [' '.join(words[i:i + SPAN]) for i in range(len(words) - SPAN + 1)]
+def n_grams(words):
+    """All spans of N_GRAM words, as strings."""
+    return [' '.join(words[i:i + N_GRAM]) for i in range(len(words) - N_GRAM + 1)]
 
 
-def judge(stories, known_words, known_spans):
-    """(share of known words, share of stories with one hero, share of recited spans), each 0..1."""
-    words = [words_of(story) for story in stories]
-    all_words, all_spans = sum(words, []), sum(map(spans, words), [])
-    return (sum(word in known_words for word in all_words) / max(1, len(all_words)),
-            sum(map(has_one_hero, stories)) / len(stories),
-            sum(span in known_spans for span in all_spans) / max(1, len(all_spans)))
+def judge(stories, train_words, train_n_grams):
+    """
+    (share of in-vocabulary words, of stories that keep their protagonist, of memorized n-grams), each 0..1.
+
+    train_words, train_n_grams: sets, of the training text
+    """
+    by_story = [words_of(story) for story in stories]
+    words = [word for words in by_story for word in words]
+    spans = [span for words in by_story for span in n_grams(words)]
+    return (sum(word in train_words for word in words) / max(1, len(words)),
+            sum(map(keeps_protagonist, stories)) / max(1, len(stories)),
+            sum(span in train_n_grams for span in spans) / max(1, len(spans)))
 
 
 def stories_of(folder, split, meta, tokenizer):
@@ -79,26 +84,27 @@ def stories_of(folder, split, meta, tokenizer):
 
 
 def main():
-    path = os.path.join(out_dir, 'best.pt')
-    found = read_checkpoint(path)
-    own = os.path.join(out_dir, 'data')
-    folder = data or (own if os.path.isdir(own) else os.path.join(ROOT, 'data', 'tinystories'))
-    meta = bins.load_meta(folder)
-    tokenizer = from_json(found['tokenizer'])
-    rank_device, _ = choose_device('auto')
-    model = build(found, path).eval().to(rank_device)
-    how = Sampling(temperature, top_p=top_p)
-    written = [each.text for each in generate_texts(model, tokenizer, [''], count, max_new_tokens, how, seed,
-                                                    rank_device)]
+    if count < 1 or show < 0 or max_new_tokens < 1:
+        raise SystemExit('judge_stories.py: expected count >= 1, max_new_tokens >= 1 and show >= 0, '
+                         f'got {count}, {max_new_tokens} and {show}')
+    path = os.path.join(out_dir, BEST)
+    checkpoint = read_checkpoint(path)
+    folder = data or dataset_of_run(out_dir, checkpoint['settings'])
+    meta, tokenizer = bins.load_meta(folder), from_json(checkpoint['tokenizer'])
+    chosen_device, _ = choose_device('auto')
+    model = build(checkpoint, path).eval().to(chosen_device)
+    completions = generate_texts(model, tokenizer, [''], count, max_new_tokens,
+                                 Sampling(temperature, top_p=top_p), seed, chosen_device)
+    samples = [each.text for each in completions]
 
-    training_words = words_of('\n'.join(stories_of(folder, 'train', meta, tokenizer)))
-    known = set(training_words), set(spans(training_words))
-    for story in written[:show]:
+    train_words = words_of('\n'.join(stories_of(folder, 'train', meta, tokenizer)))
+    known = set(train_words), set(n_grams(train_words))
+    for story in samples[:show]:
         print(story.strip(), '-' * 20, sep='\n')
-    print(f'{"":24} {"known words":>12} {"one hero":>12} {"recited":>12}')
-    for name, texts in ((f'{count} stories of the model', written),
+    print(f'{"":24} {"in-vocabulary words":>20} {"protagonist kept":>20} {f"memorized {N_GRAM}-grams":>20}')
+    for name, texts in ((f'{count} samples of the model', samples),
                         ('the stories of val', stories_of(folder, 'val', meta, tokenizer))):
-        print(f'{name:24}' + ''.join(f' {share:>12.1%}' for share in judge(texts, *known)))
+        print(f'{name:24}' + ''.join(f' {share:>20.1%}' for share in judge(texts, *known)))
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ input = '' # text file or folder (see local_documents in data/documents.py) to r
 out = '' # folder for train.bin, val.bin and meta.json; '' is the folder of this script
 source = 'auto' # hub: the real ones; builtin: generated here, no network; auto: hub where it can be reached
 max_samples = 100_000 # stories for training at most, 0: all 2.1 million; of an input only if given
-tokenizer = 'bpe' # bpe: learned from the text; of an input also char, gpt2 or a file, see data/text/prepare.py
+tokenizer = 'bpe' # bpe: learned from the text; for an input also char, gpt2, a file: see data/text/prepare.py
 vocab_size = 0 # tokens of bpe; 0: suited to the length of the text, at most 4096
 seed = 1337 # of the built-in stories
 config = configure(globals())
@@ -39,7 +39,7 @@ def main():
     if max_samples < 0:
         raise SystemExit(f'--max_samples: expected 0 (all) or more, got {max_samples}')
     if tokenizer != 'bpe' and not input:
-        raise SystemExit(f'--tokenizer: expected bpe, got {tokenizer!r}; another needs --input=FILE_OR_FOLDER')
+        raise SystemExit(f'--tokenizer: expected bpe, got {tokenizer!r}; another needs an --input')
 
     with preparing(folder, config, __file__) as made_from:
         if input:

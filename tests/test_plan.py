@@ -1,0 +1,142 @@
+"""What a run will be, from its settings alone: length, learning rate, what is due, the sizes of --depth."""
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.checkpoint import RunState
+from lib.plan import clamp_block_size, make_plan, stop_limits
+from lib.recipe import derive_settings, settings_of_depth
+from model import GPT, GPTConfig
+from train import config, problems
+
+META = {'splits': {'train': {'tokens': 12801}, 'val': {'tokens': 1000}}} # 100 windows of 128, less one
+SHAPE = GPTConfig(block_size=128)
+
+
+def plan_of(**settings):
+    return make_plan(config.settings | settings, frozenset(), SHAPE, META)
+
+
+def states(count, **values):
+    return [RunState(iter_num=i, **values) for i in range(count)]
+
+
+@pytest.mark.parametrize('settings, typed, expected', [
+    ({}, [], [1000, 10, 0]), ({'epochs': 2.0}, [], [0, 2.0, 0]),
+    ({'max_iters': 5, 'epochs': 2.0}, [], [5, 2.0, 0]),
+    ({'max_iters': 5, 'max_minutes': 3.0}, ['max_minutes'], [0, 0, 3.0])])
+def test_a_limit_on_the_command_line_replaces_those_of_config_files(settings, typed, expected):
+    assert stop_limits(config.settings | settings, frozenset(typed)) == expected
+
+
+@pytest.mark.parametrize('settings, expected', [
+    ({}, math.ceil(10 * 99 / 16)), ({'batch_size': 1}, 990), ({'max_iters': 70}, 70), ({'epochs': 0.5}, 4),
+    ({'max_iters': 70, 'epochs': 0.5}, 4), ({'epochs': 1e308}, 10 ** 15), ({'max_minutes': 5.0}, 0),
+    ({'max_iters': 10 ** 18}, 10 ** 18)])
+def test_the_length_of_a_run_is_its_first_limit_by_default_1000_updates_or_10_epochs(settings, expected):
+    plan = plan_of(**settings)
+    assert plan.max_iters == expected and plan.tokens_per_iter == 128 * settings.get('batch_size', 16)
+
+
+def test_a_run_is_over_at_its_updates_its_minutes_or_its_patience():
+    assert [plan_of(max_iters=3).is_over(s) for s in states(5)] == [False] * 3 + [True] * 2
+    by_clock = plan_of(max_minutes=5.0, patience=2)
+    assert [by_clock.is_over(RunState(minutes=m)) for m in (0, 4.9, 5.0)] == [False, False, True]
+    assert [by_clock.is_over(RunState(evals_since_best=n)) for n in (0, 1, 2)] == [False, False, True]
+
+
+@pytest.mark.parametrize('interval, due', [(4, [4, 8, 10]), (0, [10]), (100, [10])])
+def test_an_evaluation_is_due_at_every_interval_and_once_at_the_end(interval, due):
+    plan = plan_of(max_iters=10, eval_interval=interval)
+    assert [s.iter_num for s in states(11) if plan.is_eval_due(s)] == due
+    assert not any(plan.is_eval_due(replace(s, last_eval_iter=s.iter_num)) for s in states(11))
+
+
+def test_a_save_is_due_after_an_evaluation_at_its_interval_and_by_the_clock():
+    plan = plan_of(save_interval=4, save_minutes=2.0)
+    assert [s.iter_num for s in states(10) if plan.is_save_due(s, 0)] == [4, 8]
+    assert [s.iter_num for s in states(10, last_eval_iter=5) if plan.is_save_due(s, 0)] == [4, 5, 8]
+    assert [plan.is_save_due(RunState(iter_num=1, minutes=m), 3) for m in (4.9, 5.0)] == [False, True]
+    assert not plan_of(save_minutes=0.0).is_save_due(RunState(iter_num=1, minutes=1e6), 0)
+
+
+@pytest.mark.parametrize('settings, expected', [
+    ({'decay_fraction': 0.5}, [1/3, 2/3, 1, 1, 1, 1, .82, .64, .46, .28, .1, .1]),
+    ({'decay_fraction': 1.0, 'schedule': 'cosine', 'warmup_iters': 0, 'lr_decay_iters': 4},
+     [1, 0.1 + 0.45 * (1 + 0.5 ** 0.5), 0.55, 0.1 + 0.45 * (1 - 0.5 ** 0.5), .1, .1]),
+    ({'decay_lr': False}, [1/3, 2/3, 1, 1, 1, 1, 1, 1, 1, 1, 1])])
+def test_the_learning_rate_rises_in_the_warmup_and_falls_to_its_minimum(settings, expected):
+    plan = plan_of(**{'max_iters': 10, 'warmup_iters': 2, 'learning_rate': 0.01, 'min_lr': 0.001} | settings)
+    assert torch.allclose(torch.tensor([plan.lr_multiplier(s) for s in states(len(expected))]),
+                          torch.tensor(expected), atol=1e-6)
+
+
+def test_the_learning_rate_of_a_run_of_minutes_falls_by_the_clock_and_warmup_fits_a_short_run(capsys):
+    plan = plan_of(max_minutes=10.0, warmup_iters=0, decay_fraction=0.5)
+    assert [plan.lr_multiplier(RunState(iter_num=9, minutes=m)) for m in (0, 5, 7.5, 10)] == [1, 1, 0.5, 0]
+    assert plan_of(max_iters=10, warmup_iters=20).warmup_iters == 1
+    assert 'warmup_iters: shortened from 20 to 1' in capsys.readouterr().out
+
+
+def test_the_time_left_follows_the_recent_speed_and_the_first_limit():
+    state = RunState(iter_num=40, minutes=100.0) # slow so far; now half a second for an update
+    assert plan_of(max_iters=100).seconds_left(state, 0.5) == 30
+    assert plan_of(max_iters=100, max_minutes=100.25).seconds_left(state, 0.5) == 15
+    assert plan_of(max_minutes=101.0).seconds_left(state, 0.5) == 60
+
+
+@pytest.mark.parametrize('val_tokens, block_size', [(8, 0), (9, 8), (10, 9), (33, 32), (1000, 32)])
+def test_the_context_is_as_long_as_the_shorter_split_allows_and_at_least_8(val_tokens, block_size):
+    meta = {'splits': {'train': {'tokens': 5000}, 'val': {'tokens': val_tokens}}}
+    if block_size:
+        assert clamp_block_size(32, meta) == block_size
+    else:
+        with pytest.raises(SystemExit, match=rf'val.bin: expected at least 9 tokens, got {val_tokens}'):
+            clamp_block_size(32, meta)
+
+
+# ---- settings that follow from others, and those that are invalid ----
+
+@pytest.mark.parametrize('depth', range(2, 28))
+@pytest.mark.parametrize('block_size', [64, 1024])
+def test_depth_gives_a_model_and_a_run_that_fit_each_other(depth, block_size):
+    s = settings_of_depth(depth, block_size, 1e-2)
+    sizes = {name: s[name] for name in ('n_layer', 'n_head', 'n_embd')}
+    shape = GPTConfig(vocab_size=256, block_size=block_size, **sizes)
+    assert not shape.problems() and shape.head_dim in (64, 128)
+    with torch.device('meta'):
+        n_params = sum(p.numel() for p in GPT(shape).transformer.h.parameters())
+    sequences = s['batch_size'] * s['gradient_accumulation_steps']
+    tokens = s['max_iters'] * sequences * block_size
+    assert sequences == 8 or 7 < tokens / n_params < 15 # 10 for each, rounded to a power of two
+    assert sequences % 8 == 0 and s['batch_size'] <= 32 and s['learning_rate'] <= 1e-2
+
+
+def test_a_typed_depth_replaces_the_sizes_in_a_config_file_and_one_in_a_file_does_not():
+    s = {'optimizer': 'auto', 'arch': 'modern', 'depth': 3, 'block_size': 64}
+    sizes = settings_of_depth(3, 64, 1e-2)
+    assert derive_settings(s, {'depth'}, {'n_layer', 'n_embd', 'learning_rate'}) == sizes
+    for typed, filed in (({'depth', 'n_layer'}, set()), (set(), {'depth', 'n_layer'})):
+        assert derive_settings(s, typed, filed) == {k: v for k, v in sizes.items() if k != 'n_layer'}
+
+
+@pytest.mark.parametrize('settings, given, rate', [
+    ({}, set(), 0.01), ({'arch': 'gpt2'}, set(), 0.001), ({'optimizer': 'adamw'}, set(), 0.001),
+    ({'arch': 'gpt2'}, {'learning_rate'}, None), ({'arch': 'gpt2', 'optimizer': 'muon'}, set(), 0.01)])
+def test_the_learning_rate_is_lower_where_adamw_updates_the_matrices_unless_given(settings, given, rate):
+    assert derive_settings(config.settings | settings, given, set()).get('learning_rate') == rate
+
+
+@pytest.mark.parametrize('init_from, count', [('scratch', 1), ('resume', 0), ('gpt2', 0)])
+def test_the_shape_in_the_settings_is_checked_only_where_it_is_used(init_from, count):
+    assert problems(config.settings) == []
+    assert len(problems(config.settings | {'init_from': init_from, 'n_head': 3})) == count
+
+
+@pytest.mark.parametrize('steps, world_size, nearest', [(5, 2, '4 or 6'), (1, 4, '4'), (40, 3, '39 or 42')])
+def test_accumulation_that_the_processes_cannot_share_evenly_is_one_sentence(steps, world_size, nearest):
+    wrong, = problems(config.settings | {'gradient_accumulation_steps': steps}, world_size)
+    assert f'got {steps}' in wrong and wrong.endswith(f'nearest: {nearest}')
+    assert not problems(config.settings | {'gradient_accumulation_steps': world_size * 3}, world_size)

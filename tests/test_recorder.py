@@ -1,0 +1,316 @@
+"""What a run leaves and prints: files, console lines, what it says when something goes wrong."""
+import json
+import math
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+from functools import partial
+
+import pytest
+import torch
+from conftest import TINY, command, files, fork, is_one_line, log_of, read, same, val_losses
+
+import model
+from data import bins
+from lib import recorder
+from lib.checkpoint import RunState, snapshot
+from lib.device import Machine, explain_oom
+from lib.log import StepMonitor
+from lib.recorder import Writer
+from model import GPTConfig
+
+BRIEF = '--eval_tokens=256',
+posix = pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
+
+
+# ---- files ----
+
+def test_run_json_holds_settings_model_versions_and_machine(trained):
+    with open(os.path.join(trained, 'run.json'), encoding='utf-8') as f:
+        found = json.load(f)
+    checkpoint = read(os.path.join(trained, 'ckpt.pt'))
+    assert found['settings'] == checkpoint['settings'] and found['model_config'] == checkpoint['model_config']
+    assert found['n_params'] == sum(w.numel() for w in checkpoint['model'].values())
+    assert found['versions'] == {'python': platform.python_version(), 'torch': torch.__version__,
+                                 'numpy': found['versions']['numpy']}
+    assert found['machine']['device'] == 'cpu' and found['pid'] == os.getpid()
+    assert found['command'][-1] == '--out_dir=out'
+
+
+def test_the_log_has_the_documented_fields_and_the_loss_curve_is_a_picture(trained):
+    with open(os.path.join(trained, 'log.jsonl'), encoding='utf-8') as f:
+        records = [json.loads(line) for line in f]
+    fields = {'loss': {'iter', 'loss', 'lr', 'norm', 'dt', 'tokens', 'epoch'},
+              'val_loss': {'iter', 'val_loss', 'perplexity', 'bits_per_byte', 'best'}}
+    iters = {key: [record['iter'] for record in records if record.keys() == fields[key]] for key in fields}
+    assert iters == {'loss': list(range(1, 41)), 'val_loss': [20, 40]} and len(records) == 42
+    assert records[0]['loss'] > 2.5 > 2.4 > records[-2]['loss']
+    assert pytest.importorskip('matplotlib.pyplot').imread(os.path.join(trained, 'loss.png')).ndim == 3
+
+
+def test_perplexity_and_bits_per_byte_follow_from_the_loss_and_the_text(dataset, trained):
+    with open(os.path.join(os.path.dirname(dataset), 'text.txt'), encoding='utf-8') as f:
+        val = f.read()[-os.path.getsize(os.path.join(dataset, 'val.bin')) // 2:] # one uint16 a character
+    record = log_of(trained, 'val_loss')[-1]
+    assert len(val.encode('utf-8')) > len(val) # so that a byte is not a token
+    assert math.isclose(record['perplexity'], math.exp(record['val_loss']))
+    bits = record['val_loss'] / math.log(2) * len(val)
+    assert math.isclose(record['bits_per_byte'], bits / len(val.encode('utf-8')))
+
+
+@pytest.mark.parametrize('flags, kept', [(['--save_interval=2'], [4, 6, 7]),
+                                         (['--save_minutes=1e-9'], [5, 6, 7])])
+def test_the_last_checkpoints_are_kept_by_number_and_by_the_clock(train, tmp_path, flags, kept):
+    train('--max_iters=7', '--eval_interval=0', '--keep=3', *BRIEF, *flags)
+    names = sorted(path.name for path in (tmp_path / 'out').glob('ckpt-*.pt'))
+    assert names == [f'ckpt-{iter_num:07d}.pt' for iter_num in kept]
+    assert [read(tmp_path / 'out' / name)['iter_num'] for name in names] == kept
+
+
+def test_without_checkpoints_a_run_leaves_its_log_and_resumes_nothing(train, tmp_path):
+    result = train('--max_iters=3', '--no-save_checkpoints', '--save_interval=1', *BRIEF)
+    assert result.status == 0 and '.pt' not in result.out and 'sample.py' not in result.out
+    assert len(log_of(tmp_path / 'out')) == 3 and not list(tmp_path.rglob('*.pt'))
+
+
+def test_saved_is_printed_when_the_files_are_on_the_disk(tmp_path, capsys):
+    writer = Writer(str(tmp_path))
+    checkpoint = {'model': {'w': torch.ones(3)}, 'iter_num': 5}
+    writer.put(snapshot(checkpoint), is_best=True, label='iter 5/9')
+    assert writer.last_good() == f'{tmp_path}/ckpt.pt of iter 5'
+    assert capsys.readouterr().out == f'iter 5/9 | saved {tmp_path}/ckpt.pt, {tmp_path}/best.pt\n'
+
+
+@posix
+def test_a_disk_that_is_full_for_a_while_costs_warnings_and_no_file(tmp_path, capsys):
+    import resource
+    writer, limit = Writer(str(tmp_path)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    for iter_num, size in ((1, limit[0]), (2, 1000), (3, limit[0])): # 1000 bytes are too few
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
+        try:
+            writer.put({'model': {'w': torch.full((2000,), iter_num)}, 'iter_num': iter_num}, iter_num < 3)
+            writer.wait()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert read(tmp_path / 'ckpt.pt')['iter_num'] == (1 if iter_num == 2 else iter_num)
+        assert read(tmp_path / 'best.pt')['iter_num'] == (2 if iter_num == 3 else 1) # made up for
+    writer.finish()
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith('WARNING')]
+    assert len(warnings) == 2 and all('could not be written (' in line for line in warnings)
+
+
+@posix
+def test_a_full_disk_leaves_the_old_checkpoint_and_ends_in_one_line(train, tmp_path):
+    import resource
+    train('--max_iters=2', *BRIEF)
+    before, limit = files(tmp_path)[(tmp_path / 'out' / 'ckpt.pt').relative_to(tmp_path)], \
+        resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1])) # no file may grow beyond this
+    try:
+        full = train('--max_iters=4', '--init_from=resume', *BRIEF)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert is_one_line(full) and 'ckpt.pt: could not be written (' in full.message
+    assert before in files(tmp_path).values() and not list(tmp_path.rglob('*.tmp'))
+    assert train('--max_iters=4', '--init_from=resume', *BRIEF).status == 0
+
+
+# ---- what a run says of itself ----
+
+def test_rising_validation_is_reported_once_and_the_last_samples_are_of_the_best_weights(train, tmp_path):
+    constant = '--eval_interval=1', '--no-decay_lr', *BRIEF
+    train('--max_iters=2', *constant)
+    result = train('--max_iters=6', *constant, '--init_from=resume', '--learning_rate=1', '--grad_clip=0')
+    losses = val_losses(tmp_path / 'out')
+    assert len(losses) == 6 and losses[1] == min(losses)
+    best, last = (read(tmp_path / 'out' / name) for name in ('best.pt', 'ckpt.pt'))
+    assert best['best_val_loss'] == last['best_val_loss'] == losses[1] # best is the least of all
+    assert (best['iter_num'], last['iter_num'], best['optimizers']) == (2, 6, [])
+    assert result.out.count('not improved for 3 evaluations: the model overfits; the best is') == 1
+    samples = result.out.partition('samples of out/best.pt, from iter 2:\n')[2].partition('done in')[0]
+    evaluated = train('--eval_only', '--init_from=out', '--out_dir=none', *BRIEF)
+    assert f'val {losses[1]:.4f}' in evaluated.out
+    best_again = train('--max_iters=1', '--init_from=out', '--out_dir=again', '--learning_rate=0',
+                       '--muon_learning_rate=0', *BRIEF)
+    assert samples.strip() and samples.strip() in best_again.out
+
+
+def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
+    words = '--max_iters=5', '--eval_interval=0', '--peak_tflops=0.001', *BRIEF
+    out = train('--sample_interval=2', *words).out
+    lines = out.splitlines()
+    rules = [i for i, line in enumerate(lines) if line == '-' * 20]
+    after = [next(line for line in reversed(lines[:i]) if '|' in line).split('/')[0] for i in rules]
+    assert after.count('iter 2') == after.count('iter 4') == 2 # above and below one text
+    assert after.count('iter 5') == 4 # three texts at the end
+    assert out.count('| mfu ') == 5
+    out = train('--log_interval=0', '--overwrite', *words).out
+    assert (out.count(' tok/s '), out.count('| val '), out.count(' | saved ')) == (0, 1, 1)
+
+
+# ---- what goes wrong ----
+
+class FailsOnce:
+    """A function that raises at its call number `at`; 0 is the first."""
+
+    def __init__(self, real, at, error=None):
+        self.real, self.calls_left, self.error = real, at, error or OSError('broken')
+
+    def __get__(self, instance, owner): # as a method
+        return self if instance is None else partial(self, instance)
+
+    def __call__(self, *args, **kwargs):
+        self.calls_left -= 1
+        if self.calls_left == -1:
+            raise self.error
+        return self.real(*args, **kwargs)
+
+
+@pytest.mark.parametrize('owner, name, at, saved', [
+    (RunState, 'record_eval', 0, 4), (recorder, 'generate_texts', 0, 5), (bins, 'update_windows', 5, 5),
+    (torch.optim.AdamW, 'step', 5, 4)]) # Muon has made its part of update 6 by then
+def test_an_error_in_the_middle_saves_the_last_whole_update(
+        train, tmp_path, monkeypatch, owner, name, at, saved):
+    words = '--sample_interval=5', '--save_interval=2', '--lr_decay_iters=9', *BRIEF
+    monkeypatch.setattr(owner, name, FailsOnce(getattr(owner, name), at))
+    with pytest.raises(OSError, match='broken'):
+        train('--max_iters=9', '--eval_interval=4', *words)
+    monkeypatch.undo()
+    train(f'--max_iters={saved}', '--out_dir=whole', *words)
+    mine, whole = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'whole'))
+    assert mine['iter_num'] == saved and same(mine['model'], whole['model'])
+    states = [[each['state'] for each in checkpoint['optimizers']] for checkpoint in (mine, whole)]
+    assert same(*states)
+
+
+@pytest.mark.parametrize('signal_name, max_iters', [('', 3), ('SIGINT', 2000)])
+def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
+        train, tmp_path, monkeypatch, signal_name, max_iters):
+    words, real, calls = ('--lr_decay_iters=9', *BRIEF), model.cross_entropy_sum, []
+
+    def overflow_in_update_3(*args):
+        calls.append(args)
+        if len(calls) == 3 and signal_name:
+            signal.raise_signal(signal.SIGINT)
+        return real(*args) * (math.inf if len(calls) == 3 else 1)
+
+    monkeypatch.setattr(model, 'cross_entropy_sum', overflow_in_update_3)
+    result = train(f'--max_iters={max_iters}', *words)
+    monkeypatch.undo()
+    assert result.status == 0 and 'update skipped (1/10 in a row)' in result.out, result
+    train('--max_iters=2', '--out_dir=two', *words)
+    mine, two = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'two'))
+    assert (mine['iter_num'], mine['skipped_steps']) == (3, 1) and same(mine['model'], two['model'])
+
+
+@pytest.mark.parametrize('arch, flags, expected', [
+    ('modern', ['--max_bad_steps=3', '--muon_learning_rate=1e18'], '3 times in a row, last at iter'),
+    ('gpt2', ['--eval_interval=1', '--learning_rate=1e18'], 'validation loss (nan|inf) after iter 3'),
+    ('gpt2', ['--save_interval=1', '--learning_rate=1e18'], 'weights or their loss are not finite after')])
+def test_a_run_that_diverges_is_one_line_and_keeps_the_good_files(train, tmp_path, arch, flags, expected):
+    words = f'--arch={arch}', '--warmup_iters=0', '--no-decay_lr', *BRIEF
+    train('--max_iters=2', *words)
+    before = files(tmp_path / 'out')
+    result = train('--max_iters=99', '--init_from=resume', *words, *flags)
+    assert is_one_line(result) and re.search(expected, result.message), result
+    assert 'the last good checkpoint is out/ckpt.pt of iter 2' in result.message
+    assert '--learning_rate' in result.message
+    after = files(tmp_path / 'out')
+    assert all(after[name] == before[name] for name in after if name.suffix == '.pt')
+    skipped = [record['skipped'] for record in log_of(tmp_path / 'out', 'skipped')]
+    assert skipped == list(range(1, 1 + result.out.count('update skipped (')))
+
+
+def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
+    """(StepMonitor that has read these losses, what it logged)."""
+    records = []
+    monitor = StepMonitor(RunState(), max_bad_steps, records.append, lambda: 'out/ckpt.pt of iter 7')
+    for i, loss in enumerate(losses):
+        stats = torch.tensor([loss, norm, float(math.isfinite(loss + norm))])
+        monitor.push(i + 1, 1e-3, stats, scaled)
+    monitor.read()
+    json.dumps(records, allow_nan=False) # what JSON cannot represent must not get this far
+    return monitor, records
+
+
+def test_skipped_updates_in_a_row_end_the_run_and_single_ones_do_not(capsys):
+    with pytest.raises(SystemExit, match='3 times in a row, last at iter 7 .loss nan . lr 1.00e-03'):
+        monitored([1.0, math.nan, math.nan, 1.0, math.inf, math.nan, math.nan], max_bad_steps=3)
+    with pytest.raises(SystemExit, match='norm inf.*out/ckpt.pt of iter 7'):
+        monitored([1.0, 1.0], norm=math.inf, max_bad_steps=2)
+    _, records = monitored([math.nan, 1.0, math.inf])
+    assert [(r['iter'], r['skipped'], r['skipped_loss']) for r in records] == [(1, 1, 'nan'), (3, 2, 'inf')]
+
+
+def test_an_overflow_of_the_gradient_scaler_is_no_bad_update(capsys):
+    monitor, records = monitored([1.0] * 5, norm=math.inf, scaled=True, max_bad_steps=2)
+    assert (monitor.state.skipped_steps, records) == (0, [])
+    assert capsys.readouterr().out.count('gradient overflow in float16') == 5
+
+
+def test_a_spike_of_the_loss_is_reported_and_noise_and_the_first_descent_are_not(capsys):
+    for seed in range(20):
+        rng = random.Random(seed)
+        noisy = [3 + rng.gauss(0, 0.1) - i / 1000 for i in range(500)]
+        assert not monitored([10 - i / 10 for i in range(70)] + noisy)[1]
+    records = monitored([*noisy[:80], 6.0, *noisy[:5]])[1]
+    assert [(r['iter'], r['spike']) for r in records] == [(81, 6.0)]
+    assert 'iter 81 | loss spike: 6.0000, running mean 2.9' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('batch_size, accumulation, expected', [
+    (12, 1, '--batch_size=6 --gradient_accumulation_steps=2'),
+    (15, 4, '--batch_size=5 --gradient_accumulation_steps=12'),
+    (1, 8, '--block_size=128 --gradient_accumulation_steps=16')])
+def test_running_out_of_memory_is_one_line_with_settings_that_need_less(batch_size, accumulation, expected):
+    shape = GPTConfig(vocab_size=65, block_size=256, n_layer=4, n_head=4, n_embd=256)
+    for error in MemoryError(), torch.OutOfMemoryError('CUDA out of memory'):
+        with pytest.raises(SystemExit) as raised, explain_oom(
+                shape, batch_size, accumulation, 'muon', Machine('cpu', 'float32', False)):
+            raise error
+        message = str(raised.value)
+        assert '\n' not in message and 'weights 13.0 MB' in message and expected in message
+    with pytest.raises(RuntimeError, match='mine'), explain_oom(
+            shape, 1, 1, 'muon', Machine('cpu', 'float32', False)):
+        raise RuntimeError('mine') # others are left alone
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
+def test_a_run_that_is_too_large_for_the_machine_ends_in_one_line(dataset, tmp_path):
+    words = [flag for flag in TINY if not flag.startswith(('--n_embd', '--block_size', '--batch_size'))]
+    words += [f'--dataset={dataset}', '--n_embd=256', '--block_size=1024', '--batch_size=96', '--out_dir=out']
+    child = fork('train.py', *words, cwd=tmp_path, memory=500 << 20)
+    child.join()
+    *_, peak, message = (tmp_path / 'out.txt').read_text(encoding='utf-8').splitlines()
+    assert child.exitcode == 1 and peak.startswith('peak'), message
+    assert message.startswith('train.py: out of memory on cpu; memory about')
+    assert '--batch_size=48 --gradient_accumulation_steps=2' in message
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='needs /dev/full')
+@pytest.mark.parametrize('reader', [pytest.param('/dev/full', marks=pytest.mark.slow), 'a closed pipe'])
+def test_a_run_outlives_a_stdout_that_is_full_or_gone(dataset, tmp_path, reader):
+    words = command('train.py', f'--dataset={dataset}', *TINY, '--max_iters=2', '--out_dir=out', *BRIEF)
+    with open('/dev/full', 'wb') as full:
+        child = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, encoding='utf-8',
+                                 stdout=full if reader == '/dev/full' else subprocess.PIPE)
+        if child.stdout:
+            child.stdout.close() # as head does
+        errors = child.communicate()[1] if reader == '/dev/full' else child.stderr.read()
+    child.wait()
+    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 2 and 'Traceback' not in errors, errors
+    assert child.returncode == 0 or (reader == '/dev/full' and child.returncode == 1), errors
+
+
+def test_wandb_gets_the_log_offline_and_its_failure_ends_no_run(train, wandb, tmp_path, monkeypatch):
+    result = train('--max_iters=2', '--wandb_log', '--wandb_run_name=mine', *BRIEF)
+    assert result.status == 0 and 'wandb:' not in result.out, result
+    wandb.teardown()
+    runs = list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
+    assert len(runs) == 1 and b'val_loss' in runs[0].read_bytes()
+    monkeypatch.setattr(wandb, 'init', FailsOnce(None, 0, TimeoutError())) # an error without text
+    result = train('--max_iters=2', '--wandb_log', '--overwrite', *BRIEF)
+    assert result.status == 0 and 'wandb: ' in result.out and len(log_of(tmp_path / 'out')) == 2

@@ -1,0 +1,217 @@
+"""One update, the loop around it, and an evaluation, each against another way to the same number."""
+import itertools
+import math
+import os
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import TINY, read
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import train
+from configurator import configure
+from data import bins
+from lib.checkpoint import build
+from lib.device import Machine
+from lib.log import Clock
+from lib.optim import make_optimizers
+from lib.plan import choose_config, make_plan
+from lib.recorder import Recorder
+from model import GPT, GPTConfig
+from train import StopSignals, dropout_seed, evaluate, train_step
+
+SHAPE = dict(vocab_size=13, block_size=16, n_layer=2, n_head=2, n_embd=32)
+NO_CAST = torch.autocast('cpu', enabled=False)
+
+
+def batch_of(count, seed=0):
+    idx = torch.randint(13, (count, 17), generator=torch.Generator().manual_seed(seed))
+    return idx[:, :-1], idx[:, 1:]
+
+
+def model_and_optimizers(kind='muon', **more):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(**SHAPE | more))
+    return model, make_optimizers(model, kind, 3e-3, 0.02, 0.0, (0.9, 0.95))
+
+
+# ---- one update ----
+
+@pytest.mark.parametrize('kind', ['muon', 'adamw'])
+def test_four_micro_batches_of_one_equal_one_of_four(kind):
+    x, y = batch_of(4)
+    whole, parts = model_and_optimizers(kind), model_and_optimizers(kind)
+    for _ in range(3):
+        a = train_step(*whole, [(x, y)], NO_CAST, grad_clip=1.0)
+        b = train_step(*parts, [(x[i:i + 1], y[i:i + 1]) for i in range(4)], NO_CAST, grad_clip=1.0)
+        assert torch.allclose(a, b, atol=1e-5)
+    for p, q in zip(whole[0].parameters(), parts[0].parameters(), strict=True):
+        assert torch.allclose(p, q, atol=1e-5)
+
+
+def test_the_gradient_norm_is_reported_before_clipping_and_clipped_to_its_maximum():
+    model, _ = model_and_optimizers()
+    sgd = [torch.optim.SGD(model.parameters(), lr=1.0, fused=True)] # whose step is the gradient itself
+    before = [p.detach().clone() for p in model.parameters()]
+    model(*batch_of(4)).backward()
+    expected = torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item()
+    model.zero_grad()
+    _, norm, applied = train_step(model, sgd, [batch_of(4)], NO_CAST, grad_clip=expected / 3).tolist()
+    moved = [(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)]
+    assert applied and math.isclose(norm, expected, rel_tol=1e-4)
+    assert math.isclose(torch.cat(moved).norm().item(), expected / 3, rel_tol=1e-3)
+
+
+@pytest.mark.parametrize('grad_clip, kind', [(0.0, 'muon'), (1.0, 'adamw')])
+@pytest.mark.parametrize('what', ['loss', 'gradient'])
+def test_a_non_finite_loss_or_gradient_reaches_neither_weights_nor_optimizer_state(grad_clip, kind, what):
+    model, optimizers = model_and_optimizers(kind)
+    twin, twin_optimizers = model_and_optimizers(kind)
+    for each in (model, optimizers), (twin, twin_optimizers):
+        train_step(*each, [batch_of(4)], NO_CAST, grad_clip=grad_clip)
+    factor = torch.tensor(math.inf)
+    hook = model.lm_head.register_forward_hook(lambda module, x, y: y * factor) if what == 'loss' \
+        else model.lm_head.weight.register_hook(lambda gradient: gradient * factor)
+    loss, norm, applied = train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=grad_clip).tolist()
+    hook.remove()
+    assert not applied and not math.isfinite(norm) and math.isfinite(loss) == (what == 'gradient')
+    assert all(p.grad is None for p in model.parameters()) # nor does it wait for the next update
+    for each in (model, optimizers), (twin, twin_optimizers): # the next one shows the optimizer state, too
+        assert train_step(*each, [batch_of(4, seed=1)], NO_CAST, grad_clip=grad_clip)[2]
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_dropout_depends_on_the_seeds_of_the_micro_batches_alone():
+    losses = []
+    for noise, seeds in ((1, [5, 6]), (2, [5, 6]), (2, [5, 7])):
+        model, optimizers = model_and_optimizers(dropout=0.5)
+        torch.manual_seed(noise)
+        losses.append(train_step(model, optimizers, [batch_of(4)] * 2, NO_CAST, seeds=seeds)[0].item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_every_micro_batch_of_every_update_and_process_has_its_own_dropout_seed():
+    places = list(itertools.product((0, 1), (0, 1, 10), (0, 1, 10), (0, 1))) # seed, iter, micro-step, rank
+    seeds = [dropout_seed(*place) for place in places]
+    assert len(set(seeds)) == len(places) and all(0 <= seed < 2 ** 63 for seed in seeds)
+
+
+# ---- CPU-GPU synchronization ----
+
+class NoSynchronization(TorchDispatchMode):
+    """Fails where the value of a tensor is read, for which the CPU would wait for a GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket._qualified_op_name not in (
+            'aten::_local_scalar_dense', 'aten::nonzero', 'aten::equal', 'aten::is_nonzero'), func
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize('arch, kind', [('modern', 'muon'), ('modern', 'adamw'), ('gpt2', 'adamw')])
+def test_an_update_never_waits_for_the_device(arch, kind):
+    model, optimizers = model_and_optimizers(kind, arch=arch)
+    train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=1.0) # creates the optimizer state
+    with NoSynchronization():
+        stats = train_step(model, optimizers, [batch_of(2)] * 2, NO_CAST, grad_clip=1.0, seeds=[1, 2])
+        with pytest.raises(AssertionError, match='_local_scalar_dense'):
+            stats[0].item()
+
+
+class LaterRankWithGPU(Machine):
+    """A machine whose loop runs as on a GPU, on the CPU; it writes nothing."""
+    on_gpu, is_master = True, False
+
+
+class Queued:
+    """The results of an update, which a GPU has not finished before the next update is queued."""
+    is_cuda = False # so that no CUDA event is needed
+    count = 0 # updates queued so far
+
+    def __init__(self, stats, signals):
+        Queued.count += 1
+        self.number, self.stats, self.signals = Queued.count, stats, signals
+
+    def tolist(self):
+        assert Queued.count > self.number or self.signals.received, 'reads the newest update'
+        return self.stats.numpy().tolist()
+
+
+def make_run(dataset, *flags, machine=None):
+    """What main() of train.py makes of flags: (settings, plan, run)."""
+    words = [f'--dataset={dataset}', *TINY, *flags]
+    s = configure(vars(train) | {'__name__': 'train'}, words, train.derive_settings).settings
+    meta = bins.load_meta(dataset)
+    shape = choose_config({}, '', s, frozenset(), frozenset(), meta)
+    machine = machine or Machine('cpu', 'float32', False)
+    run = train.build_run(s, shape, machine, dataset, meta, {}, '', False)
+    return s, make_plan(s, frozenset(), shape, meta), run
+
+
+def test_the_loop_reads_the_results_of_an_update_after_the_next_one_is_queued(dataset, monkeypatch):
+    s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0',
+                            machine=LaterRankWithGPU('cpu', 'float32', False))
+    signals, real = StopSignals.__new__(StopSignals), train.train_step
+    signals.received = []
+
+    def queued_step(*args):
+        stats = Queued(real(*args), signals)
+        if stats.number == 4:
+            signals.received.append('SIGINT') # ends the loop, which may then read everything
+        return stats
+
+    monkeypatch.setattr(train, 'train_step', queued_step)
+    Queued.count = 0
+    with NoSynchronization():
+        assert train.train(run, plan, Recorder(run, plan, 'none', s, run.meta), s, signals) == 'SIGINT'
+    assert run.state.n_losses == run.state.iter_num == 4
+
+
+def test_every_rank_knows_after_a_progress_line_that_there_was_one(dataset):
+    s, plan, run = make_run(dataset, machine=LaterRankWithGPU('cpu', 'float32', False))
+    Recorder(run, plan, 'none', s, run.meta).progress(1e-3)
+    assert run.clock.laps == 1 # else the ranks would read the results of different updates, and wait for ever
+
+
+def test_evaluating_sampling_and_saving_do_not_count_as_the_duration_of_updates(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr('lib.log.perf_counter', lambda: now[0])
+    clock = Clock(minutes=2)
+    now[0] += 4
+    with clock.paused():
+        now[0] += 50
+    clock.lap_updates = 2
+    assert (clock.lap(), clock.minutes) == (2.0, 2 + 54 / 60)
+    now[0] += 3
+    clock.lap_updates = 1
+    assert clock.lap() == 3.0
+
+
+@pytest.mark.parametrize('value, place, sound', [(1.0, 'none', True), (math.nan, 'a weight', False),
+                                                 (1e30, 'all weights', False)])
+def test_weights_are_saved_only_if_they_and_the_loss_they_give_are_finite(dataset, value, place, sound):
+    run = make_run(dataset)[2]
+    unused = min(set(range(run.config.vocab_size)) - set(run.val_tokens[:33].tolist()))
+    with torch.no_grad():
+        if place == 'a weight': # of a token that the window of the check does not have
+            run.raw_model.transformer.wte.weight[unused, 0] = value
+        for p in run.raw_model.parameters() if place == 'all weights' else []:
+            p.mul_(value)
+    assert run.is_sound() is sound and run.raw_model.training
+
+
+# ---- evaluation ----
+
+@pytest.mark.parametrize('batch_size', [1, 3, 4, 50, 1000])
+def test_an_evaluation_is_the_mean_over_the_windows_with_any_batch_size(dataset, trained, batch_size):
+    tokens = bins.open_bin(dataset, 'val', bins.load_meta(dataset))
+    starts = bins.val_windows(len(tokens), 32)
+    model = build(read(os.path.join(trained, 'ckpt.pt')))
+    for mode in (True, False):
+        loss = evaluate(model.train(mode), tokens, starts, 32, batch_size, NO_CAST, 'cpu')
+        assert model.training is mode
+    with torch.no_grad(): # one window after the other
+        windows = [torch.tensor(tokens[start:start + 33].astype('int64')) for start in starts]
+        naive = [F.cross_entropy(model.eval()(w[None, :-1])[0], w[1:]).item() for w in windows]
+    assert len(windows) * 32 > len(tokens) - 33 # all of val but a tail
+    assert abs(loss - sum(naive) / len(naive)) < 1e-6

@@ -1,0 +1,265 @@
+"""Saving checkpoints: killed, on a full disk, or in the background while training continues."""
+import errno
+import os
+import shutil
+import signal
+import sys
+import threading
+
+import pytest
+import torch
+from conftest import error_of, fail_at, iter_of, small_checkpoint
+
+from data import files
+from lib import checkpoint as lib_checkpoint
+from lib.checkpoint import holds_a_run, numbered, read_checkpoint, remove_run, remove_temporaries, save
+from lib.recorder import Writer
+
+needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+
+
+# ---- one save ----
+
+def in_child(function):
+    """Whether a call returns in a forked process."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException: # nothing may continue into pytest
+            os._exit(3)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def kill_at_line(count, function, *args):
+    """Call a function, and end the process, without cleanup, before the count-th line of saving."""
+    left = count
+
+    def trace(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename not in (lib_checkpoint.__file__, files.__file__) \
+                or frame.f_code.co_name in ('add', 'checksum', 'is_stream'):
+            return None
+        if event == 'line':
+            left -= 1
+            if left == 0:
+                os._exit(9)
+        return trace
+
+    sys.settrace(trace)
+    function(*args)
+
+
+@needs_fork
+def test_a_save_that_is_killed_before_any_of_its_lines_leaves_the_old_or_the_new_file_complete(tmp_path):
+    path, previous, found = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt', []
+    save(small_checkpoint(1), path)
+    save(small_checkpoint(2), path, previous)
+    before = path.read_bytes(), previous.read_bytes()
+    for killed_at in range(1, 200):
+        finished = in_child(lambda at=killed_at: kill_at_line(at, save, small_checkpoint(3), path, previous))
+        found.append((iter_of(path), iter_of(previous)))
+        remove_temporaries(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
+        if finished:
+            break
+        for file, content in zip((path, previous), before, strict=True):
+            file.unlink() # it may be a link
+            file.write_bytes(content)
+    assert finished and len(found) > 20 and found == sorted(found) and set(found) == {(2, 1), (2, 2), (3, 2)}
+
+
+@needs_fork
+@pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.999])
+@pytest.mark.parametrize('killed', [True, False])
+def test_a_save_that_is_killed_or_fills_the_disk_at_any_byte_leaves_both_files(tmp_path, fraction, killed):
+    resource = pytest.importorskip('resource')
+    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
+    save(small_checkpoint(1), previous)
+    save(small_checkpoint(2), path)
+    limit = int(os.path.getsize(path) * fraction)
+
+    def save_beyond_limit():
+        if killed: # python ignores the signal, and then the write fails instead
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        message = error_of(save, small_checkpoint(3), path, previous)
+        assert 'ckpt.pt: could not be written (File too large)' in message
+
+    assert in_child(save_beyond_limit) != killed
+    assert (iter_of(path), iter_of(previous)) == (2, 1)
+    assert sum(name.endswith('.tmp') for name in os.listdir(tmp_path)) == killed
+
+
+@pytest.mark.parametrize('steps', [
+    [(os, 'fsync', 1)], [(os, 'fsync', 2)], [(os, 'replace', 1)], [(os, 'replace', 2)], [(torch, 'save', 1)],
+    [(os, 'link', 1), (shutil, 'copyfile', 1)], [(os, 'link', 1), (os, 'replace', 1)]], ids=str)
+def test_a_step_of_a_save_that_fails_leaves_the_old_file_and_ends_in_one_line(tmp_path, monkeypatch, steps):
+    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
+    save(small_checkpoint(1), previous)
+    save(small_checkpoint(2), path)
+    for step in steps:
+        fail_at(monkeypatch, *step)
+    message = error_of(save, small_checkpoint(3), path, previous)
+    assert 'could not be written (No space left on device)' in message and str(tmp_path) in message
+    assert iter_of(path) == 2 and iter_of(previous) == (2 if steps[0][2] == 2 else 1)
+    assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
+
+
+def test_a_disk_that_cannot_sync_folders_or_make_links_is_no_failure(tmp_path, monkeypatch):
+    fail_at(monkeypatch, os, 'link', number=errno.EPERM)
+    fail_at(monkeypatch, os, 'fsync', 2, errno.EINVAL)
+    save(small_checkpoint(1), tmp_path / 'ckpt.pt')
+    monkeypatch.undo()
+    fail_at(monkeypatch, os, 'link', number=errno.EPERM)
+    for iter_num in (2, 3):
+        save(small_checkpoint(iter_num), tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt')
+        assert iter_of(tmp_path / 'ckpt.pt') == iter_of(tmp_path / 'ckpt.prev.pt') + 1 == iter_num
+    assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
+
+
+def test_a_link_left_by_a_killed_process_does_not_lead_into_a_good_file(tmp_path, monkeypatch):
+    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
+    save(small_checkpoint(1), path)
+    os.link(path, f'{previous}.{os.getpid()}.tmp')
+    fail_at(monkeypatch, os, 'link', number=errno.EPERM) # so that the file is copied
+    fail_at(monkeypatch, os, 'replace', 2)
+    assert error_of(save, small_checkpoint(2), path, previous)
+    assert iter_of(path) == iter_of(previous) == 1
+
+
+@pytest.mark.parametrize('name', ['file/ckpt.pt', 'missing/ckpt.pt', 'folder', 'busy'])
+def test_a_path_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(tmp_path, name):
+    (tmp_path / 'file').write_text('x', encoding='utf-8')
+    (tmp_path / 'folder' / 'x').mkdir(parents=True)
+    (tmp_path / f'busy.{os.getpid()}.tmp' / 'x').mkdir(parents=True)
+    before = sorted(tmp_path.rglob('*'))
+    assert error_of(save, small_checkpoint(1), tmp_path / name).startswith(f'{tmp_path / name}: ')
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_symbolic_link_is_followed_and_a_device_is_never_replaced(tmp_path):
+    (tmp_path / 'disk').mkdir()
+    os.symlink('disk/ckpt.pt', tmp_path / 'ckpt.pt')
+    for iter_num in (1, 2):
+        save(small_checkpoint(iter_num), tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt')
+    assert (tmp_path / 'ckpt.pt').is_symlink() and iter_of(tmp_path / 'disk' / 'ckpt.pt') == 2
+    assert iter_of(tmp_path / 'ckpt.prev.pt') == 1
+    if os.path.exists('/dev/null'):
+        os.symlink('/dev/null', tmp_path / 'null')
+        save(small_checkpoint(3), tmp_path / 'null')
+        assert os.stat('/dev/null').st_rdev and (tmp_path / 'null').is_symlink()
+
+
+# ---- the writer of a run ----
+
+@pytest.fixture
+def run_dir(tmp_path):
+    (tmp_path / 'out').mkdir()
+    return tmp_path / 'out'
+
+
+def block(run_dir, name='ckpt.pt'):
+    """Make writing a file fail until the function that this returns is called."""
+    folder = run_dir / f'{name}.{os.getpid()}.tmp'
+    (folder / 'x').mkdir(parents=True)
+    return lambda: shutil.rmtree(folder)
+
+
+def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says_so(run_dir, capsys):
+    writer = Writer(run_dir, keep=3)
+    for iter_num, is_best in ((1, True), (2, False), (3, True)):
+        writer.put(small_checkpoint(iter_num, optimizers=[{}]), is_best, f'iter {iter_num}')
+    writer.finish()
+    assert [iter_of(run_dir / f'{name}.pt') for name in ('best', 'ckpt', 'ckpt.prev')] == [3, 3, 2]
+    assert [read_checkpoint(run_dir / name)['optimizers'] for name in ('best.pt', 'ckpt.pt')] == [[], [{}]]
+    assert len(os.listdir(run_dir)) == 6 # best.pt has no previous one, and no number
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f'iter 2 | saved {run_dir}/ckpt.pt'
+    assert lines[2] == f'iter 3 | saved {run_dir}/ckpt.pt, {run_dir}/best.pt' and len(lines) == 3
+
+
+def test_a_write_that_fails_prints_one_warning_and_is_tried_again_with_the_next_one(run_dir, capsys):
+    writer = Writer(run_dir, last_good='out/ckpt.prev.pt of iter 7')
+    writer.put(small_checkpoint(8))
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8'
+    free, _ = block(run_dir), block(run_dir, 'best.pt')
+    capsys.readouterr()
+    writer.put(small_checkpoint(9), is_best=True)
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8' and iter_of(run_dir / 'ckpt.pt') == 8
+    best_warning, warning = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f'WARNING: {run_dir}/ckpt.pt: could not be written (')
+    assert 'training continues' in warning and f'{run_dir}/best.pt: could not be written' in best_warning
+    free()
+    writer.put(small_checkpoint(10))
+    message = error_of(writer.finish) # ckpt.pt was written in the end
+    assert message.startswith(f'{run_dir}/best.pt: could not be written (') and 'ckpt.pt:' not in message
+    assert iter_of(run_dir / 'ckpt.pt') == 10
+
+
+def test_a_best_checkpoint_that_found_no_space_is_written_with_the_next_one(run_dir):
+    writer, free = Writer(run_dir), block(run_dir, 'best.pt')
+    assert writer.last_good() == 'none'
+    writer.put(small_checkpoint(1), is_best=True)
+    writer.wait()
+    free()
+    writer.put(small_checkpoint(2))
+    writer.finish()
+    assert (iter_of(run_dir / 'best.pt'), iter_of(run_dir / 'ckpt.pt')) == (1, 2)
+
+
+@pytest.mark.parametrize('keep', [0, 1, 3])
+def test_the_newest_checkpoints_are_kept_under_their_numbers(run_dir, keep):
+    writer = Writer(run_dir, keep)
+    for iter_num in (5, 10, 15, 20, 20, 25):
+        writer.put(small_checkpoint(iter_num))
+    writer.finish()
+    expected = [5, 10, 15, 20, 25][-keep:] if keep else []
+    assert [iter_num for iter_num, _ in numbered(run_dir)] == expected
+    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == expected
+    assert (iter_of(run_dir / 'ckpt.pt'), iter_of(run_dir / 'ckpt.prev.pt')) == (25, 20)
+    assert len(os.listdir(run_dir)) == 2 + len(expected)
+
+
+def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leaves_the_others(run_dir):
+    for iter_num in (40, 50):
+        save(small_checkpoint(iter_num), run_dir / f'ckpt-{iter_num:07d}.pt')
+    writer = Writer(run_dir, keep=2)
+    block(run_dir, 'ckpt-0000046.pt')
+    for iter_num in (45, 46):
+        writer.put(small_checkpoint(iter_num))
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 46'
+    assert 'ckpt-0000046.pt: could not be written' in writer.problems['ckpt.pt']
+    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == [40, 45]
+    writer.put(small_checkpoint(47))
+    writer.finish()
+    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == [45, 47]
+
+
+def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
+    writer, disk = Writer(run_dir), threading.Event()
+    writer.pending.append(writer.thread.submit(disk.wait)) # as a slow disk would
+    writer.put(small_checkpoint(1))
+    assert os.listdir(run_dir) == []
+    threading.Timer(0.05, disk.set).start()
+    writer.wait()
+    assert iter_of(run_dir / 'ckpt.pt') == 1
+    writer.put(small_checkpoint(2, x=object()))
+    with pytest.raises(ValueError): # an error of our own in the thread is not swallowed
+        writer.finish()
+
+
+def test_removing_a_run_or_what_a_killed_one_left_keeps_all_other_files(run_dir):
+    writer = Writer(run_dir, keep=2)
+    for iter_num in (1, 2):
+        writer.put(small_checkpoint(iter_num), is_best=True)
+    writer.finish()
+    others = ['ckpt-final.pt', 'notes.1.tmp', 'notes.txt']
+    for name in (*others, 'log.jsonl', 'loss.png', 'run.json', 'ckpt.pt.12.tmp', 'ckpt-0000001.pt.1.tmp'):
+        (run_dir / name).write_text('', encoding='utf-8')
+    remove_temporaries(run_dir)
+    assert [name for name in os.listdir(run_dir) if name.endswith('.tmp')] == ['notes.1.tmp']
+    assert holds_a_run(run_dir)
+    remove_run(run_dir)
+    assert sorted(os.listdir(run_dir)) == others and not holds_a_run(run_dir)
