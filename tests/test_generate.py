@@ -354,14 +354,13 @@ def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_ar
 
 
 def test_generation_ends_when_all_completions_have_reached_a_stop_string():
-    model = random_model(block_size=128)
-    passes = record_forward_passes(model)
+    passes = record_forward_passes(model := random_model(block_size=128))
     found = list(stream_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0), stops=['a']))
     assert len(passes) == max(len(each.ids) for each in found) < 100
 
 
 def test_a_prompt_starts_with_the_separator_and_is_never_empty():
-    assert prompt_ids(SEPARATED, '') == [SEPARATED.eot]
-    assert prompt_ids(SEPARATED, 'é') == [SEPARATED.eot, *SEPARATED.encode('é')]
+    eot, ids = SEPARATED.eot, SEPARATED.encode('é')
+    assert [prompt_ids(SEPARATED, prompt) for prompt in ('', 'é')] == [[eot], [eot, *ids]]
     assert prompt_ids(CharTokenizer('\nab'), 'ab') == [1, 2]
     assert prompt_ids(CharTokenizer('\nab'), '') == prompt_ids(CharTokenizer('ab'), '') == [0]
