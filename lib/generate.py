@@ -290,8 +290,7 @@ def find_ngram_draft(tokens, count):
     """
     count draft tokens for a list: what followed the latest earlier occurrence of its last 3 tokens (2, 1).
 
-    [5, 6, 7, 8, 5, 6] with count=3 gives [7, 8, 5]. If that reaches the end of the list, it is repeated; if
-    there is no earlier occurrence, the draft is empty.
+    [5, 6, 7, 8, 5, 6] with count=3 gives [7, 8, 5]; one that reaches the end repeats. Empty if there is none.
     """
     for n in range(min(3, len(tokens) - 1), 0, -1):
         ngram = tokens[-n:]

@@ -85,8 +85,6 @@ def record_forward_passes(model):
     return passes
 
 
-# ---- the KV cache and batches ----
-
 @pytest.mark.parametrize('family', FAMILIES)
 @pytest.mark.parametrize('block_size, length', [(1, 2), (2, 1), (7, 2), (8, 8), (8, 9), (8, 19)])
 def test_greedy_decoding_past_the_context_equals_the_loop_without_a_cache(family, block_size, length):
@@ -137,8 +135,6 @@ def test_torch_compile_compiles_one_graph_for_all_tokens_after_the_prompt(monkey
     assert len(graphs) == 1
     torch.compiler.reset()
 
-
-# ---- sampling ----
 
 DRAWS = 2000 # at evenly spaced noise, so that a frequency is wrong by one draw at most
 
@@ -252,10 +248,14 @@ def test_logits_that_are_not_finite_end_in_one_line(decode):
         list(decode(model, random_ids(1, 3), 5))
 
 
-# ---- beam search ----
-
 def beam_rank(tokens, score, length_penalty):
     return score / len(tokens) ** length_penalty
+
+
+def test_beam_search_never_scores_worse_than_greedy_decoding():
+    for seed in 14, 19, 20, 25, 28: # where two beams without the greedy one would
+        model, idx = random_model(seed=seed), random_ids(1, 3, seed)
+        assert beam_search(model, idx, 8, 2)[1] > beam_search(model, idx, 8, 1)[1] - 1e-4
 
 
 @torch.no_grad()
@@ -353,8 +353,14 @@ def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_ar
     assert longest > 3
 
 
+def test_generation_ends_when_all_completions_have_reached_a_stop_string():
+    passes = record_forward_passes(model := random_model(block_size=128))
+    found = list(stream_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0), stops=['a']))
+    assert len(passes) == max(len(each.ids) for each in found) < 100
+
+
 def test_a_prompt_starts_with_the_separator_and_is_never_empty():
-    assert prompt_ids(SEPARATED, '') == [SEPARATED.eot]
-    assert prompt_ids(SEPARATED, 'é') == [SEPARATED.eot, *SEPARATED.encode('é')]
+    eot, ids = SEPARATED.eot, SEPARATED.encode('é')
+    assert [prompt_ids(SEPARATED, prompt) for prompt in ('', 'é')] == [[eot], [eot, *ids]]
     assert prompt_ids(CharTokenizer('\nab'), 'ab') == [1, 2]
     assert prompt_ids(CharTokenizer('\nab'), '') == prompt_ids(CharTokenizer('ab'), '') == [0]

@@ -38,15 +38,14 @@ def test_a_weight_is_within_half_a_scale_and_the_product_is_that_of_the_dequanti
 @pytest.mark.parametrize('shape', [{}, {'arch': 'gpt2', 'bias': True}])
 def test_all_linear_layers_are_quantized_from_the_float32_weights_and_cannot_be_trained(shape):
     model = tiny_model(**shape)
-    before = {name: copy.deepcopy(m) for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    old = {name: copy.deepcopy(m) for name, m in model.named_modules() if isinstance(m, nn.Linear)}
     model = prepare_for_inference(model, 'int8', 'cpu')
-    assert len(before) == 9 and not any(isinstance(m, nn.Linear) for m in model.modules())
-    for name, linear in before.items(): # weights rounded to bfloat16 first would exceed this
+    assert len(old) == 9 and not any(isinstance(m, nn.Linear) for m in model.modules())
+    for name, linear in old.items(): # weights rounded to bfloat16 first would exceed this
         layer = model.get_submodule(name)
         assert ((dequantized(layer) - linear.weight).abs() <= 0.5001 * layer.scale.double()[:, None]).all()
-    embedding = model.transformer.wte.weight # is not quantized, although lm_head, which it may be tied to, is
-    assert embedding.dtype == torch.bfloat16
-    assert shape == {} or (embedding - before['lm_head'].weight).abs().max() < 1e-3
+    wte = model.transformer.wte.weight # is not quantized, although lm_head, which it may be tied to, is
+    assert wte.dtype == torch.bfloat16 and (shape == {} or (wte - old['lm_head'].weight).abs().max() < 1e-3)
     assert not any(p.requires_grad for p in model.parameters())
 
 
