@@ -95,13 +95,15 @@ def forked(script, flags, cwd, out, memory, setup, env):
     os.dup2(handle, 2)
     if setup:
         setup()
+    sys.stdout = open(1, 'w', encoding='utf-8', closefd=False) # knows whether it is a file
     if memory:
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (proc_kilobytes('VmSize') * 1024 + memory,) * 2)
     try:
         runpy.run_path(sys.argv[0], run_name='__main__')
     finally: # multiprocessing prints the message of a SystemExit after this
-        print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
+        with contextlib.suppress(OSError): # stdout may be gone
+            print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
 
 
 def proc_kilobytes(name):
