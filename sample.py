@@ -59,7 +59,7 @@ import torch
 from data.bins import chars_of_nanogpt
 from data.files import atomic_write, is_stream
 from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import BEST, GPT2_NAMES, LAST, PREVIOUS, build, from_gpt2, printable, read_first
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
 from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
@@ -195,15 +195,6 @@ def check_prompts(prompts, tokenizer, block_size):
 
 
 # ---- the model ----
-
-def load_checkpoint(init_from, path):
-    """(checkpoint, its path) of OpenAI's weights, of a checkpoint file, or of the best in a run's folder."""
-    if init_from in GPT2_NAMES:
-        return from_gpt2(init_from), init_from
-    if os.path.isdir(path):
-        return read_first([os.path.join(path, name) for name in (BEST, LAST, PREVIOUS)])
-    return read_first([path])
-
 
 def load_tokenizer(checkpoint, path, tokenizer_file):
     """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
@@ -370,7 +361,7 @@ def main():
         print(UNTRAINED_NOTE)
     else:
         source = checkpoint or (out_dir if init_from == 'checkpoint' else init_from)
-        loaded, path = load_checkpoint(init_from, source)
+        loaded, path = (from_gpt2(source), source) if source in GPT2_NAMES else read_best(source)
         model, model_tokenizer = build(loaded, path), load_tokenizer(loaded, path, tokenizer)
         trained = f", trained for {loaded['iter_num']} iters" if 'iter_num' in loaded else ''
         print(f'{path}: {model.n_params():,} parameters{trained} | device {run_device}\n')

@@ -187,8 +187,13 @@ def load_initial_checkpoint(init_from, run_dir):
     if not os.path.exists(init_from):
         raise SystemExit(f'init_from: expected scratch, resume, auto, {", ".join(GPT2_NAMES)} or the path of '
                          f'a checkpoint, got {init_from!r}, which is none of these')
-    return read_first([os.path.join(init_from, name) for name in (BEST, LAST, PREVIOUS)]
-                      if os.path.isdir(init_from) else [init_from])
+    return read_best(init_from)
+
+
+def read_best(path):
+    """(checkpoint, its path) of a file, or of the best checkpoint in the folder of a run."""
+    return read_first([os.path.join(path, name) for name in (BEST, LAST, PREVIOUS)]
+                      if os.path.isdir(path) else [path])
 
 
 def read_checkpoint(path):
