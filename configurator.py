@@ -49,7 +49,8 @@ ALIASES = {'embedding_dimension': 'n_embd', 'number_of_layers': 'n_layer', 'numb
            'top_k_tokens': 'top_k', 'data_path': 'input', 'save_dir': 'out_dir', 'output_dir': 'out_dir',
            'eval_every': 'eval_interval', 'save_every': 'save_interval', 'generate_every': 'sample_interval'}
 # former names, in config files too: accepted with a line that gives the present name
-RENAMED = {'guesses': 'num_draft_tokens', 'copying': 'mimetic_init'}
+RENAMED = {'guesses': 'num_draft_tokens', 'copying': 'mimetic_init', 'rehearse': 'smoke_test',
+           'rates': 'learning_rates', 'their_dropout': 'nanogpt_dropout', 'more': 'extra_flags'}
 HELP_WIDTH = 110 # characters
 
 
