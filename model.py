@@ -3,7 +3,7 @@ A GPT to read in one sitting: the network, its KV cache, and the fast versions o
 
     python sample.py --init_from=scratch    # builds one with random weights and prints its parameters
 
-Two architectures share every line that they can. arch='gpt2' is GPT-2 (learned position embeddings,
+Two architectures share most code. arch='gpt2' is GPT-2 (learned position embeddings,
 LayerNorm, GELU) with the parameter names and shapes of nanoGPT's checkpoints and OpenAI's weights.
 arch='modern' is a Qwen3-style architecture: RoPE, RMSNorm, QK-norm, SwiGLU, grouped-query attention.
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-MAX_LOGITS = 1 << 24 # elements, 64 MB: without a compiler, larger logits are computed in chunks
+MAX_LOGITS = 1 << 24 # elements, 64 MB: in eager mode, larger logits are computed in chunks
 # swiglu is gated and so takes two inputs (arXiv 2002.05202); gelu_tanh is what OpenAI's GPT-2 weights expect
 ACTIVATIONS = {'swiglu': lambda gate, up: F.silu(gate) * up, 'gelu': F.gelu,
                'gelu_tanh': lambda x: F.gelu(x, approximate='tanh')}
@@ -25,7 +25,8 @@ ACTIVATIONS = {'swiglu': lambda gate, up: F.silu(gate) * up, 'gelu': F.gelu,
 
 @dataclass
 class GPTConfig:
-    """The hyperparameters. A new one is declared here and as a setting of train.py, nowhere else."""
+    # to add one: a field whose default leaves old checkpoints unchanged, a setting of train.py of the same
+    # name, and a sentence in problems() if one arch ignores it
     arch: str = 'modern' # 'modern' or 'gpt2'
     vocab_size: int = 50304 # rows of the embedding; may be padded beyond what the tokenizer uses
     block_size: int = 1024 # maximum context length, in tokens
@@ -85,7 +86,7 @@ def make_norm(config):
 
 
 def naive_attention(q, k, v, mask):
-    """The formula (arXiv 1706.03762): q (B, H, T, D), k, v (B, H, S, D), mask bool (T, S) -> (B, H, T, D)."""
+    """The formula, which attention() computes faster: q (B, H, T, D), k, v (B, H, S, D), mask bool (T, S)."""
     scores = q @ k.mT / math.sqrt(q.size(-1)) # (B, H, T, S)
     scores = scores.masked_fill(~mask, -math.inf) # (B, H, T, S)
     weights = scores.softmax(dim=-1) # (B, H, T, S)
@@ -96,7 +97,7 @@ def rope_cos_sin(positions, head_dim, theta, dtype):
     """
     The cosines and sines of RoPE (arXiv 2104.09864) for apply_rope, each (T, 1, D) or (B, T, 1, D).
 
-    positions: int64 (T,) or (B, T). Not stored in a buffer, which .bfloat16() would round.
+    positions: int64 (T,) or (B, T). In float32 each time: a buffer would be cast by .bfloat16().
     """
     pair = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) # (D/2,)
     angle = (positions[..., None] * theta ** (-pair / head_dim)).unsqueeze(-2) # (..., T, 1, D/2)
@@ -105,7 +106,7 @@ def rope_cos_sin(positions, head_dim, theta, dtype):
 
 
 def apply_rope(x, cos, sin):
-    """Rotate coordinates i and i + D/2 of x (B, T, H, D) as a pair by the angle of their position."""
+    """x * cos + rotate_half(x) * sin, x (B, T, H, D); the minus sign of rotate_half is in sin."""
     return torch.addcmul(x * cos, x.roll(x.size(-1) // 2, dims=-1), sin) # (B, T, H, D)
 
 
@@ -114,7 +115,7 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config, layer):
         super().__init__()
-        self.layer, self.dropout = layer, config.dropout
+        self.layer, self.dropout = layer, config.dropout # layer: index into the KV cache
         self.n_head, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_dim
         # one fused projection; its rows are the H query heads, the G key heads, the G value heads
         sizes = [n * config.head_dim for n in (config.n_head, config.kv_heads, config.kv_heads)]
@@ -130,7 +131,7 @@ class CausalSelfAttention(nn.Module):
         H, G, D = self.n_head, self.kv_heads, self.head_dim
         qkv = self.c_attn(x).view(B, T, H + 2 * G, D) # (B, T, H + 2 G, D)
         qk, v = qkv.split((H + G, G), dim=2) # (B, T, H + G, D), (B, T, G, D)
-        if cos_sin is not None: # modern; queries and keys together, because fewer operations are faster
+        if cos_sin is not None: # arch='modern'; queries and keys together, for fewer kernels
             qk = apply_rope(self.qk_norm(qk), *cos_sin) # (B, T, H + G, D)
         q, k = qk.transpose(1, 2).split((H, G), dim=1) # (B, H, T, D), (B, G, T, D)
         v = v.transpose(1, 2) # (B, G, T, D)
@@ -237,7 +238,7 @@ class GPT(nn.Module):
         if self.config.arch == 'gpt2':
             x = x + self.transformer.wpe(positions) # (B, T, C)
         else:
-            x = self.transformer.ln_0(x) # so that embeddings of rare and frequent tokens have one scale
+            x = self.transformer.ln_0(x) # so that rare and frequent tokens have the same norm
             cos_sin = rope_cos_sin(positions, self.config.head_dim, self.config.rope_theta, dtype)
         x = self.transformer.drop(x.to(dtype))
         for block in self.transformer.h:
@@ -291,7 +292,7 @@ def residual_dtype(device, weight):
 
 class KVCache:
     """
-    Keys and values of the tokens processed so far, so that each new token costs one column of work.
+    Keys and values of the tokens so far, so that only new tokens are processed.
 
     keys, values: (n_layer, B, G, size, D), allocated once
     length: int64 (1,), filled positions; a tensor, since torch.compile recompiles for every value of an int
@@ -315,7 +316,7 @@ class KVCache:
         self.mask = columns <= self.positions[:, None] # (T, S)
         if self.padding is None:
             return self.positions
-        # padding attends to itself, since not every kernel handles a query without any key
+        # a padding position attends to itself: some kernels return NaN for a row without any key
         self.mask = (self.mask & (columns >= self.padding[:, None, None, None])
                      | (columns == self.positions[:, None])) # (B, 1, T, S)
         return (self.positions - self.padding[:, None]).clamp(min=0) # (B, T)
@@ -327,12 +328,12 @@ class KVCache:
         return self.keys[layer, :, :, :self.kv_len], self.values[layer, :, :, :self.kv_len], self.mask
 
     def select(self, rows):
-        """Keep the sequences rows, int64 (B',), which may repeat."""
+        """Select sequences by index, int64 (B',), repeats allowed."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
         self.padding = None if self.padding is None else self.padding[rows]
 
 
-# ---- fast attention and loss, equal to the plain formulas above ----
+# ---- fast attention and loss; tests compare them with the plain formulas ----
 
 def attention(q, k, v, mask=None, dropout=0.0):
     """
@@ -362,15 +363,15 @@ def cross_entropy_sum(x, lm_head, targets):
 
     No more logits than MAX_LOGITS exist at once, except under a compiler, which keeps only what it needs.
     """
-    def of_chunk(x, targets):
+    def chunk_loss(x, targets):
         return F.cross_entropy(lm_head(x).float(), targets, ignore_index=-1, reduction='sum')
 
     rows = max(1, MAX_LOGITS // lm_head.weight.size(0))
     if len(x) <= rows or torch.compiler.is_compiling():
-        return of_chunk(x, targets)
+        return chunk_loss(x, targets)
     if torch.is_grad_enabled():
         return ChunkedCrossEntropy.apply(x, lm_head.weight, targets, rows)
-    return sum(map(of_chunk, x.split(rows), targets.split(rows)))
+    return sum(map(chunk_loss, x.split(rows), targets.split(rows)))
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -380,10 +381,10 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx, x, weight, targets, rows):
         low = weight.to(x.dtype)
         total, dx, dw = 0.0, torch.empty_like(x), torch.zeros_like(weight)
-        for chunk, wanted, dx_chunk in zip(x.split(rows), targets.split(rows), dx.split(rows), strict=True):
+        for chunk, target, dx_chunk in zip(x.split(rows), targets.split(rows), dx.split(rows), strict=True):
             logits = F.linear(chunk, low).requires_grad_() # (rows, V)
             with torch.enable_grad():
-                loss = F.cross_entropy(logits.float(), wanted, ignore_index=-1, reduction='sum')
+                loss = F.cross_entropy(logits.float(), target, ignore_index=-1, reduction='sum')
             dlogits, = torch.autograd.grad(loss, logits)
             torch.matmul(dlogits, low, out=dx_chunk)
             for dw_rows, part in zip(dw.split(4096), dlogits.split(4096, dim=1), strict=True):
@@ -395,5 +396,5 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         dx, dw = ctx.gradients
-        ctx.gradients = None # the parameter then holds the only reference, so nothing is copied
+        ctx.gradients = None # no reference left, so that autograd uses the tensors without a copy
         return dx.mul_(gradient), dw.mul_(gradient), None, None

@@ -43,7 +43,7 @@ class Clock:
 
     @contextmanager
     def paused(self):
-        """What happens inside does not count as the duration of updates."""
+        """Time inside is not counted in the duration of an update, but in minutes."""
         began = perf_counter()
         yield
         self.lap_began += perf_counter() - began

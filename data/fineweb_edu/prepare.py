@@ -33,7 +33,7 @@ def main():
     with preparing(folder, config, __file__) as made_from:
         download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), made_from)
     if not out:
-        print('next: python train.py config/train_gpt2.py --dataset=fineweb_edu')
+        print('next: python train.py config/train_gpt2.py')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 """
-OpenWebText (Gokaslan and Cohen 2019) as GPT-2 tokens, what config/train_gpt2.py trains on.
+OpenWebText (Gokaslan and Cohen 2019) as GPT-2 tokens: the dataset of nanoGPT.
 
     python data/openwebtext/prepare.py                          # may be stopped; the same command resumes
     python data/openwebtext/prepare.py --max_samples=100_000    # a part of it
@@ -33,7 +33,7 @@ def main():
     with preparing(folder, config, __file__) as made_from:
         download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), made_from)
     if not out:
-        print('next: python train.py config/train_gpt2.py')
+        print('next: python train.py config/train_gpt2.py --dataset=openwebtext')
 
 
 if __name__ == '__main__':
