@@ -78,7 +78,7 @@ def test_a_file_with_random_damage_ends_in_one_line_or_is_read_as_it_was_written
     path, rng, counts = tmp_path / 'ckpt.pt', random.Random(0), Counter()
     save(complete(arch), path)
     content, written = path.read_bytes(), read_and_build(path)
-    for _ in range(40 * FUZZ):
+    for _ in range(20 * FUZZ):
         path.write_bytes(damage(content, rng))
         found = []
         message = error_of(lambda found=found: found.append(read_and_build(path)))
@@ -152,18 +152,12 @@ def resume_and_sample(run_dir, folder):
     generate_texts(build(checkpoint, path).eval(), tokenizer, [tokenizer.decode([0])], 1, 1)
 
 
-@pytest.fixture(scope='module')
-def chars(dataset):
-    """The characters of the tiny dataset."""
-    return bins.load_meta(dataset)['tokenizer']['chars']
-
-
 @pytest.mark.parametrize('arch', ['modern', 'gpt2'])
-def test_impossible_contents_end_in_one_line_or_can_be_trained_and_sampled(tmp_path, arch, dataset, chars):
-    rng, counts = random.Random(1), Counter()
+def test_impossible_contents_end_in_one_line_or_can_be_trained_and_sampled(tmp_path, arch, dataset):
+    rng, counts, chars = random.Random(1), Counter(), bins.load_meta(dataset)['tokenizer']['chars']
     save(complete(arch, chars), tmp_path / 'ckpt.pt')
     assert not error_of(resume_and_sample, str(tmp_path), dataset)
-    for _ in range(40 * FUZZ):
+    for _ in range(20 * FUZZ):
         contents = altered(complete(arch, chars), rng)
         if not isinstance(contents, dict): # save takes nothing else
             continue
@@ -173,11 +167,12 @@ def test_impossible_contents_end_in_one_line_or_can_be_trained_and_sampled(tmp_p
     assert min(counts['refused'], counts['used']) > 0
 
 
-def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_path, dataset, chars):
+def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_path, dataset):
     words = f'--dataset={dataset}', '--device=cpu', '--out_dir=out', '--max_iters=3', '--init_from=resume'
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n{"iter": 3', encoding='utf-8')
-    path, good = tmp_path / 'out' / 'ckpt.pt', complete('modern', chars)
+    path = tmp_path / 'out' / 'ckpt.pt'
+    good = complete('modern', bins.load_meta(dataset)['tokenizer']['chars'])
     for wrong in ({'model_config': {}}, {'iter_num': -1}, {'optimizers': [None, None]}, {}):
         save(good | wrong, path)
         if not wrong:

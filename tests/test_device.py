@@ -108,16 +108,14 @@ def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
 
 # ---- memory ----
 
-@pytest.mark.parametrize('arch, dtype', [('modern', 'bfloat16'), ('gpt2', 'float32')])
-def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_large(arch, dtype):
-    config = GPTConfig(**MODERN | {'arch': arch, 'dropout': 0.1})
+def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_large():
+    config, dtype = GPTConfig(**MODERN | {'dropout': 0.1}), 'bfloat16'
     for n in (1, 7):
         saved = device.saved_activations(config, n, dtype) # 1.5 times, as there are two layers
         expected = round(1.5 * saved) + 16 * n * 16 * 61 # and logits
         assert memory_needed(config, n, 'muon', dtype)['activations'] == expected
-    needed = [memory_needed(config, n, 'muon', dtype) for n in (10 ** 6, 10 ** 6 + 1, 10 ** 12)]
-    assert needed[0]['total'] < needed[1]['total'] < needed[2]['total'] / 10 ** 5
-    assert all(2 * estimate['total'] == sum(estimate.values()) for estimate in needed)
+    needed = memory_needed(config, 10 ** 6, 'muon', dtype)
+    assert needed['activations'] > 10 ** 6 * saved / 7 and 2 * needed['total'] == sum(needed.values())
 
 
 @pytest.mark.parametrize('batch_size, advice', [
