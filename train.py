@@ -114,7 +114,7 @@ from lib.checkpoint import GPT2_NAMES, RunState, build, holds_a_run, load_initia
 from lib.device import (
     Machine,
     explain_oom,
-    leave_processes,
+    leave_process_group,
     setup_machine,
     sum_over_ranks,
     torchrun_ranks,
@@ -256,7 +256,7 @@ def train_step(model, optimizers, batches, autocast, scaler=None, grad_clip=0.0,
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     for optimizer in optimizers:
-        optimizer.found_inf = None # no update in progress: Run.is_half_updated
+        optimizer.found_inf = None # no update in progress: Run.update_in_progress
     if scaler:
         scaler.update()
     return torch.cat((sums[:1], norm[None], finite[None], sums[1:]))
@@ -322,7 +322,7 @@ class Run:
     explain_oom: partial # context that turns running out of memory into advice
     saved_minutes: float # state.minutes at the last save
 
-    def is_half_updated(self):
+    def update_in_progress(self):
         """Whether an error has come after train_step began to change the weights and before it finished."""
         return any(getattr(optimizer, 'found_inf', None) is not None for optimizer in self.optimizers)
 
@@ -375,7 +375,7 @@ def train(run, plan, recorder, s, signals):
     state, machine, clock, monitor = run.state, run.machine, run.clock, run.monitor
     run.model.train()
     while True: # after state.iter_num updates: evaluate, save, stop, sample
-        stopped_by, state.minutes = agree(run, signals)
+        stopped_by, state.minutes = stop_and_minutes(run, signals)
         if not stopped_by and plan.is_eval_due(state):
             monitor.read() # CPU-GPU synchronization; so are evaluating, saving and sampling
             with clock.paused():
@@ -398,7 +398,7 @@ def train(run, plan, recorder, s, signals):
         with run.explain_oom():
             stats = train_step(run.model, run.optimizers, load_micro_batches(run, state.iter_num, s),
                                machine.autocast(), run.scaler, s['grad_clip'],
-                               dropout_seeds(run, state.iter_num, s), to_share(run, signals))
+                               dropout_seeds(run, state.iter_num, s), values_to_reduce(run, signals))
         state.iter_num += 1
 
         # log it
@@ -430,13 +430,13 @@ class StopSignals:
         signal.signal(number, signal.SIG_DFL)
 
 
-def to_share(run, signals):
+def values_to_reduce(run, signals):
     """What the processes tell each other with the loss of an update: whether to stop, and rank 0's clock."""
     return [float(bool(signals.received)), run.clock.minutes if run.machine.is_master else 0.0] \
         if run.machine.world_size > 1 else []
 
 
-def agree(run, signals):
+def stop_and_minutes(run, signals):
     """(name of the signal that asks to stop or '', minutes of training), the same in all processes."""
     if run.machine.world_size == 1:
         return (signals.received + [''])[0], run.clock.minutes
@@ -513,4 +513,4 @@ def main():
 if __name__ == '__main__':
     with one_message():
         main()
-    leave_processes()
+    leave_process_group()

@@ -163,7 +163,7 @@ def remove_temporaries(run_dir):
 
 def remove_run(run_dir):
     """Remove the checkpoints and logs of a run, so that none of them is mistaken for the next run's."""
-    names = LAST, PREVIOUS, BEST, 'log.jsonl', 'loss.png', 'run.json'
+    names = LAST, PREVIOUS, BEST, 'ckpt.damaged.pt', 'log.jsonl', 'loss.png', 'run.json'
     for name in (*names, *(name for _, name in numbered(run_dir))):
         if os.path.exists(os.path.join(run_dir, name)):
             os.remove(os.path.join(run_dir, name))
@@ -201,7 +201,7 @@ def read_checkpoint(path):
     if not os.path.isfile(path):
         got = ('a folder' if os.path.isdir(path) else 'a device or pipe' if os.path.exists(path)
                else 'no such file')
-        raise SystemExit(f'{path}: expected a checkpoint, got {got}; train one first, for example: '
+        raise SystemExit(f'{path}: expected a checkpoint, found {got}; train one first, for example: '
                          'python train.py config/train_tinystories.py')
     try:
         with open(path, 'rb') as file:
@@ -235,7 +235,7 @@ def read_checkpoint(path):
         if type(value) is not kind and (key in checkpoint or key.startswith('model')):
             raise SystemExit(f'{path}: expected a checkpoint with a {kind.__name__} as {key}, got '
                              f'{printable(value)}; use a ckpt.pt or best.pt that train.py wrote')
-    checkpoint['model'] = own_names(checkpoint['model'], checkpoint['model_config'])
+    checkpoint['model'] = canonical_names(checkpoint['model'], checkpoint['model_config'])
     return checkpoint
 
 
@@ -260,7 +260,7 @@ def upgrade(checkpoint):
     return checkpoint
 
 
-def own_names(weights, config):
+def canonical_names(weights, config):
     """Weights under the names of our GPT: without prefixes of torch.compile and DDP, and with a tied head."""
     renamed = {re.sub(r'^((_orig_mod|module)\.)+', '', str(name)): w for name, w in weights.items()}
     tied = config.get('tie_weights') or config.get('arch') == 'gpt2'

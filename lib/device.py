@@ -54,7 +54,7 @@ def setup_machine(device, dtype, compile, backend):
     Prints what was chosen, and why.
     """
     device, device_reason = choose_device(device)
-    rank, world_size, rank_device = join_processes(device, backend)
+    rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
     say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
@@ -97,13 +97,14 @@ def choose_dtype(wanted, device):
         capability = torch.cuda.get_device_capability(device)
         if capability >= (8, 0): # older GPUs claim bfloat16, but emulate it
             return 'bfloat16', 'supported by the GPU'
-        return ('float16', 'no bfloat16 on this GPU') if capability >= (7, 0) else ('float32', 'an old GPU')
+        return ('float16', 'no bfloat16 on this GPU') if capability >= (7, 0) else \
+            ('float32', 'compute capability below 7.0')
     if kind == 'cpu':
         # without such instructions, bfloat16 is up to ten times slower than float32
         can = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
         found = [name for name in ('avx512_bf16', 'amx_bf16') if can.get(name)]
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
-    return 'float32', 'the safe choice on mps'
+    return 'float32', 'bfloat16 is not complete on mps'
 
 
 def choose_compile(wanted, device):
@@ -115,7 +116,7 @@ def choose_compile(wanted, device):
     if wanted == 'auto' and not device.startswith('cuda'):
         return False, 'rarely faster on this device; try --compile'
     if wanted == 'auto' and torch.cuda.get_device_capability(device) < (7, 0):
-        return False, 'the GPU is too old for it'
+        return False, 'needs compute capability 7.0'
     try: # a one-line function shows whether there is a working compiler
         torch.compile(lambda x: x * 2 + 1)(torch.ones(64, device=device))
     except Exception as error: # inductor and the compilers that it calls raise many types
@@ -161,7 +162,7 @@ def torchrun_ranks(environ=os.environ):
     return tuple(int(values[name]) for name in names[:3])
 
 
-def join_processes(device, backend):
+def join_process_group(device, backend):
     """(rank, world_size, device of this rank); joins the other processes if torchrun started this one."""
     kind = device.partition(':')[0]
     if backend not in ('auto', 'nccl', 'gloo'):
@@ -185,7 +186,7 @@ def join_processes(device, backend):
     return rank, world_size, device
 
 
-def leave_processes():
+def leave_process_group():
     """Leave the process group, if there is one; called after everything that used it has returned."""
     if dist.is_initialized():
         # the group's threads end with the last reference to it; if one outlives Python, it aborts

@@ -135,7 +135,7 @@ def check_typed_shape(config, path, settings, typed, settings_before):
         shorter = name == 'block_size' and wanted < found and settings['init_from'] not in ('resume', 'auto')
         as_before = wanted == settings_before.get(name) # such as a block_size that was then shortened
         if name in typed and wanted != found and not (shorter or as_before):
-            wrong.append(f'{name} is {found} there, and {wanted} on the command line')
+            wrong.append(f'{name} is {found} in the checkpoint, and {wanted} on the command line')
     if wrong:
         raise SystemExit(f'{path}: {"; ".join(wrong)}; leave that out, or start from scratch')
 
@@ -145,10 +145,13 @@ def check_tokenizer(checkpoint, path, meta):
     advice = 'prepare the data with the same tokenizer (prepare.py --tokenizer=FILE), or start from scratch'
     if checkpoint.get('tokenizer', meta['tokenizer']) != meta['tokenizer']:
         raise SystemExit(f'{path}: expected data in its own vocabulary, got another; {advice}')
+    # a checkpoint of nanoGPT does not say what its ids stand for: characters, or GPT-2's tokens, padded
     rows, tokens = checkpoint['model_config']['vocab_size'], meta['vocab_size']
-    # a checkpoint of nanoGPT does not say what its ids stand for; characters are never padded
-    if 'tokenizer' not in checkpoint and meta['tokenizer']['kind'] == 'char' and rows != tokens:
-        raise SystemExit(f'{path}: expected data of {rows} characters, got {tokens}; {advice}')
+    kind = meta['tokenizer']['kind']
+    fits = {'char': rows == tokens, 'gpt2': rows in (50257, 50304)}
+    if 'tokenizer' not in checkpoint and not fits.get(kind, False):
+        raise SystemExit(f'{path}: expected data of {rows} characters or GPT-2 tokens, got {tokens} tokens '
+                         f'({kind}); {advice}')
 
 
 def clamp_block_size(block_size, meta, least=8):

@@ -36,7 +36,7 @@ from lib.device import peak_flops
 from lib.generate import Sampling, generate_texts
 from lib.log import Diverged, Log, draw_loss, iter_label, progress_line, say, start_wandb, validation_line
 
-RISING = 3 # evaluations without a new best after which overfitting is reported
+OVERFIT_EVALS = 3 # evaluations without a new best after which overfitting is reported
 
 
 class Writer:
@@ -48,9 +48,9 @@ class Writer:
     """
 
     def __init__(self, run_dir, keep=0, last_good='none'):
-        self.run_dir, self.keep, self.newest = run_dir, keep, last_good
+        self.run_dir, self.keep, self.last_written = run_dir, keep, last_good
         self.thread, self.pending, self.problems = ThreadPoolExecutor(max_workers=1), [], {}
-        self.unwritten = None # a best.pt for which there was no space
+        self.pending_best = None # a best.pt for which there was no space
 
     def wait(self):
         """Return when everything that was put is on the disk, or has failed."""
@@ -61,7 +61,7 @@ class Writer:
     def last_good(self):
         """The newest checkpoint that is completely on the disk."""
         self.wait()
-        return self.newest
+        return self.last_written
 
     def put(self, checkpoint, is_best=False, label=''):
         """Write a snapshot as ckpt.pt, and without optimizer state as best.pt if it is the best."""
@@ -69,8 +69,8 @@ class Writer:
 
     def write_all(self, checkpoint, is_best, label):
         if is_best: # first: once ckpt.pt has its loss, only a lower one would replace best.pt
-            self.unwritten = {**checkpoint, 'optimizers': []}
-        written = [self.write(self.unwritten, BEST)] if self.unwritten else []
+            self.pending_best = {**checkpoint, 'optimizers': []}
+        written = [self.write(self.pending_best, BEST)] if self.pending_best else []
         written.append(self.write(checkpoint, LAST))
         if any(written):
             say(f'{label} | saved {", ".join(path for path in reversed(written) if path)}')
@@ -82,17 +82,17 @@ class Writer:
         try:
             save(checkpoint, path, os.path.join(self.run_dir, PREVIOUS) if name == LAST else '')
             if name == LAST:
-                self.newest = f'{path} of iter {checkpoint["iter_num"]}'
-                self.number(path, checkpoint['iter_num'])
+                self.last_written = f'{path} of iter {checkpoint["iter_num"]}'
+                self.keep_numbered(path, checkpoint['iter_num'])
             else:
-                self.unwritten = None
+                self.pending_best = None
         except SystemExit as problem:
             self.problems[name] = str(problem)
             say(f'WARNING: {problem}; training continues, and the next save tries again')
             return ''
         return path
 
-    def number(self, path, iter_num):
+    def keep_numbered(self, path, iter_num):
         """Keep the file as ckpt-<iter>.pt; of more than keep, those ahead of it go first, then the oldest."""
         if self.keep:
             link(path, os.path.join(self.run_dir, f'ckpt-{iter_num:07d}.pt'))
@@ -160,11 +160,11 @@ class Recorder:
         self.log.write(record)
         say(validation_line(record, self.plan.max_iters))
         self.draw()
-        if state.evals_since_best == RISING:
+        if state.evals_since_best == OVERFIT_EVALS:
             kept = f', in {self.path(BEST)}' if self.settings['save_checkpoints'] else ''
-            say(f'validation loss has not improved for {RISING} evaluations: the model overfits; the best is '
-                f'{state.best_val_loss:.4f} at iter {state.best_iter}{kept}; --patience={RISING} would stop '
-                'here')
+            say(f'validation loss has not improved for {OVERFIT_EVALS} evaluations: the model overfits; the '
+                f'best is {state.best_val_loss:.4f} at iter {state.best_iter}{kept}; '
+                f'--patience={OVERFIT_EVALS} would stop here')
 
     def draw(self):
         """Draw the loss curve, unless matplotlib was missing before."""
@@ -232,7 +232,7 @@ class Recorder:
             return
         try:
             # weights in the middle of an update, or that have diverged, are not worth a checkpoint
-            if error and not isinstance(error, Diverged) and not self.run.is_half_updated():
+            if error and not isinstance(error, Diverged) and not self.run.update_in_progress():
                 self.save()
             self.writer.finish()
         except (SystemExit, Exception) as problem: # what ended the run is the error to report

@@ -270,7 +270,7 @@ def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused_with_how_to_use_
 # ---- a checkpoint against the data ----
 
 @pytest.mark.parametrize('n_chars, tokenizer, message', [
-    (61, None, ''), (60, None, 'expected data of 61 characters, got 60'),
+    (61, None, ''), (60, None, 'expected data of 61 characters or GPT-2 tokens, got 60'),
     (61, {'kind': 'char', 'chars': 'x' * 61}, 'expected data in its own vocabulary')], ids=short)
 def test_data_with_other_characters_than_those_of_the_checkpoint_is_refused(n_chars, tokenizer, message):
     checkpoint = checkpoint_of(random_model(**MODERN)) | ({'tokenizer': tokenizer} if tokenizer else {})

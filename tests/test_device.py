@@ -36,7 +36,7 @@ def test_a_device_that_does_not_exist_ends_in_one_line(wanted):
       for wanted in ('float64', 'half', '')),
     *((choose_dtype, 'float16', kind, f'cuda only, the device is {kind}') for kind in ('cpu', 'mps')),
     (choose_compile, 'max', 'cpu', "compile: expected auto, true or false, got 'max'"),
-    (device.join_processes, 'cpu', 'mpi', "backend: expected auto, nccl or gloo, got 'mpi'")])
+    (device.join_process_group, 'cpu', 'mpi', "backend: expected auto, nccl or gloo, got 'mpi'")])
 def test_a_dtype_compile_or_backend_that_does_not_work_ends_in_one_line(choose, wanted, kind, message):
     assert message in error_of(choose, wanted, kind)
 
@@ -95,7 +95,7 @@ def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypa
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert device.join_processes('cpu', 'auto') == (0, 1, 'cpu')
+    assert device.join_process_group('cpu', 'auto') == (0, 1, 'cpu')
     assert device.sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
 
 
