@@ -254,23 +254,19 @@ def mangled(rng, data):
     return data
 
 
-def refusal(function, *arguments, **named):
-    """The one short line in which a call must end."""
-    with pytest.raises(SystemExit) as problem:
-        function(*arguments, **named)
-    message = str(problem.value)
-    assert message.isprintable() and 20 < len(message) < 1000 and 'Traceback' not in message, message
-    return message
-
-
-def survived(function, *arguments):
-    """What a function returns, or None where it ends in one short line; any other end fails the test."""
+def value_or_error(function, *args, **named):
+    """(what a call returns, ''), or (None, the one short line of the SystemExit that ends it)."""
     try:
-        return function(*arguments)
-    except SystemExit as problem:
-        message = str(problem.code)
-        assert message.isprintable() and 20 < len(message) < 1000
-        return None
+        return function(*args, **named), ''
+    except SystemExit as error: # any other exception fails the test
+        line = error.code
+        assert isinstance(line, str) and line.isprintable() and 20 < len(line) < 1000, repr(line)
+        return None, line
+
+
+def error_of(function, *args, **named):
+    """The one short line of the SystemExit that ends a call, '' without one."""
+    return value_or_error(function, *args, **named)[1]
 
 
 @pytest.fixture
@@ -285,7 +281,7 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
 
 
-# ---- tiny models, and how a call ends ----
+# ---- tiny models ----
 
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
@@ -305,16 +301,6 @@ def random_model(seed=0, **shape):
 
 def random_tokens(*shape, vocab_size=61, seed=1):
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
-
-
-def error_of(function, *args):
-    """The one line of the SystemExit that ends a call, '' without one; any other exception is a failure."""
-    try:
-        function(*args)
-    except SystemExit as error:
-        assert isinstance(error.code, str) and error.code and '\n' not in error.code, repr(error.code)
-        return error.code
-    return ''
 
 
 # ---- small checkpoints ----
@@ -343,3 +329,24 @@ def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
         return function(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, failing)
+
+
+# ---- small datasets ----
+
+STORIES = [f'Story {i}: a fox and {i % 7} mice met {"again " * (i % 5)}at noon!\n\nThe end.'
+           for i in range(60)]
+
+
+def write_stories(folder, texts=STORIES, tokenizer=None, **more):
+    """The meta of a dataset whose last ten texts are val; without a tokenizer, an id for each character."""
+    from data.tokenizer import CharTokenizer
+    from data.write import write_dataset
+    tokenizer = tokenizer or CharTokenizer.of(''.join(texts))
+    return write_dataset(str(folder), {'train': texts[:-10], 'val': texts[-10:]}, tokenizer, 'a test', **more)
+
+
+@pytest.fixture
+def stories_folder(tmp_path):
+    """tmp_path with the bins of STORIES."""
+    write_stories(tmp_path)
+    return tmp_path
