@@ -168,6 +168,23 @@ def prepared(text, folder):
     return f'--dataset={folder / "bins"}'
 
 
+def write_file(path, contents=''):
+    """Write bytes or text to a file, whose folder is made if need be; returns its path."""
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    with open(path, 'wb') as file:
+        file.write(contents if isinstance(contents, bytes) else contents.encode())
+    return str(path)
+
+
+def read_bins(folder):
+    """(tokenizer, {split: ids}) of a prepared dataset, as its meta says to read it."""
+    from data.bins import load_meta, open_bin
+    from data.tokenizer import from_json
+    meta = load_meta(folder)
+    ids = {split: open_bin(folder, split, meta).tolist() for split in ('train', 'val')}
+    return from_json(meta['tokenizer']), ids
+
+
 def tiny_text():
     """40 kB that a small model can learn something about, some of its characters longer than one byte."""
     rng = random.Random(0)
@@ -254,19 +271,15 @@ def mangled(rng, data):
     return data
 
 
-def value_or_error(function, *args, **named):
-    """(what a call returns, ''), or (None, the one short line of the SystemExit that ends it)."""
+def error_of(function, *args, **named):
+    """The one short line of the SystemExit that ends a call, '' without one; any other exception fails."""
     try:
-        return function(*args, **named), ''
-    except SystemExit as error: # any other exception fails the test
+        function(*args, **named)
+    except SystemExit as error:
         line = error.code
         assert isinstance(line, str) and line.isprintable() and 20 < len(line) < 1000, repr(line)
-        return None, line
-
-
-def error_of(function, *args, **named):
-    """The one short line of the SystemExit that ends a call, '' without one."""
-    return value_or_error(function, *args, **named)[1]
+        return line
+    return ''
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPO, error_of, run, tiny_text
+from conftest import REPO, error_of, run, tiny_text, write_file
 
 from data import bins, datasets
 from data.datasets import dataset_of_run, find_dataset, is_prepared, prepare
@@ -19,18 +19,12 @@ TEXT_SCRIPT = os.path.join(REPO, 'data', 'text', 'prepare.py')
 def text(tmp_path, monkeypatch, no_network):
     """my.txt in the working directory."""
     monkeypatch.chdir(tmp_path)
-    write('my.txt', tiny_text())
-
-
-def write(path, text):
-    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    with open(path, 'a', encoding='utf-8') as file:
-        file.write(text)
+    write_file('my.txt', tiny_text())
 
 
 def make_bins(folder):
     for name in 'train.bin', 'val.bin':
-        write(os.path.join(folder, name), '\0' * 20)
+        write_file(os.path.join(folder, name), '\0' * 20)
 
 
 def test_a_dataset_is_found_by_name_and_by_path():
@@ -42,7 +36,7 @@ def test_a_dataset_is_found_by_name_and_by_path():
         assert find_dataset(word, 'out', own_text=True) == (os.path.join('out', 'data'), found)
     make_bins('mine')
     assert find_dataset('mine/', 'out') == ('mine', None)
-    write('other/prepare.py', '')
+    write_file('other/prepare.py', '')
     script = os.path.join('other', 'prepare.py')
     assert find_dataset('other', 'out') == ('other', script)
     # all runs share what was prepared of a number of samples
@@ -50,12 +44,12 @@ def test_a_dataset_is_found_by_name_and_by_path():
 
 
 def test_what_is_no_dataset_is_one_line_with_what_to_type():
-    write('texts/input.txt', 'text')
+    write_file('texts/input.txt', 'text')
     make_bins('mine')
     for word, message in (('texts/', '--input=texts/input.txt'), ('tinystorys', 'did you mean tinystories?'),
                           ('texts/input.txt', '--input=texts/input.txt')):
         assert message in error_of(find_dataset, word, 'out')
-    write('texts/b.md', '')
+    write_file('texts/b.md', '')
     assert error_of(find_dataset, 'texts', 'out').endswith('--input=texts')
     assert 'leave out --dataset' in error_of(find_dataset, 'mine', 'out', own_text=True)
     assert 'found neither' in error_of(prepare, 'texts', None, '', -1)
@@ -90,7 +84,7 @@ def test_bins_of_a_run_are_made_anew_when_the_text_or_its_settings_change_and_a_
         assert not is_prepared('out/data', **same | change)
     assert is_prepared('out/data', '', -1) # the settings of a dataset prepared by hand are not questioned
     assert not is_prepared('elsewhere', '', -1)
-    write('my.txt', 'more')
+    write_file('my.txt', tiny_text() + 'more')
     assert not is_prepared('out/data', **same)
 
 
@@ -107,10 +101,7 @@ def test_the_data_of_a_run_is_its_own_or_that_of_its_dataset():
     assert dataset_of_run('out', {'dataset': 'text'}) == os.path.join('out', 'data')
 
 
-PARENT = '''
-from data.datasets import prepare
-prepare('out/data', 'slow/prepare.py', '', -1)
-'''
+PARENT = 'from data.datasets import prepare\nprepare("out/data", "slow/prepare.py", "", -1)'
 SLOW = '''
 import os, signal, time
 signal.signal(signal.SIGINT, lambda *_: os.write(2, b'interrupted, too\\n')) # a second line, if it arrives
@@ -124,7 +115,7 @@ time.sleep(60)
 @pytest.mark.parametrize('name, send', [('SIGTERM', os.kill), ('SIGHUP', os.kill),
                                         ('SIGINT', os.killpg)]) # killpg: as from the keys of a terminal
 def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
-    write('slow/prepare.py', SLOW)
+    write_file('slow/prepare.py', SLOW)
     process = subprocess.Popen([sys.executable, '-c', PARENT], env=os.environ | {'PYTHONPATH': REPO},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                start_new_session=True)
@@ -141,9 +132,9 @@ def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
 
 
 def test_a_preparation_that_is_killed_is_one_line_and_a_failure_has_the_status_of_the_script(capfd):
-    write('killed.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
+    write_file('killed.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
     assert 'ended by SIGKILL' in error_of(prepare, 'out', 'killed.py', '', -1)
-    write('failing.py', 'raise SystemExit("the line of the script")')
+    write_file('failing.py', 'raise SystemExit("the line of the script")')
     with pytest.raises(SystemExit) as problem:
         prepare('out', 'failing.py', '', -1)
     assert problem.value.code == 1 and capfd.readouterr().err == 'the line of the script\n'
