@@ -168,6 +168,23 @@ def prepared(text, folder):
     return f'--dataset={folder / "bins"}'
 
 
+def write_file(path, contents=''):
+    """Write bytes or text to a file, whose folder is made if need be; returns its path."""
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    with open(path, 'wb') as file:
+        file.write(contents if isinstance(contents, bytes) else contents.encode())
+    return str(path)
+
+
+def read_bins(folder):
+    """(tokenizer, {split: ids}) of a prepared dataset, as its meta says to read it."""
+    from data.bins import load_meta, open_bin
+    from data.tokenizer import from_json
+    meta = load_meta(folder)
+    ids = {split: open_bin(folder, split, meta).tolist() for split in ('train', 'val')}
+    return from_json(meta['tokenizer']), ids
+
+
 def tiny_text():
     """40 kB that a small model can learn something about, some of its characters longer than one byte."""
     rng = random.Random(0)
@@ -254,23 +271,15 @@ def mangled(rng, data):
     return data
 
 
-def refusal(function, *arguments, **named):
-    """The one short line in which a call must end."""
-    with pytest.raises(SystemExit) as problem:
-        function(*arguments, **named)
-    message = str(problem.value)
-    assert message.isprintable() and 20 < len(message) < 1000 and 'Traceback' not in message, message
-    return message
-
-
-def survived(function, *arguments):
-    """What a function returns, or None where it ends in one short line; any other end fails the test."""
+def error_of(function, *args, **named):
+    """The one short line of the SystemExit that ends a call, '' without one; any other exception fails."""
     try:
-        return function(*arguments)
-    except SystemExit as problem:
-        message = str(problem.code)
-        assert message.isprintable() and 20 < len(message) < 1000
-        return None
+        function(*args, **named)
+    except SystemExit as error:
+        line = error.code
+        assert isinstance(line, str) and line.isprintable() and 20 < len(line) < 1000, repr(line)
+        return line
+    return ''
 
 
 @pytest.fixture
@@ -285,7 +294,7 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
 
 
-# ---- tiny models, and how a call ends ----
+# ---- tiny models ----
 
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
@@ -305,16 +314,6 @@ def random_model(seed=0, **shape):
 
 def random_tokens(*shape, vocab_size=61, seed=1):
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
-
-
-def error_of(function, *args):
-    """The one line of the SystemExit that ends a call, '' without one; any other exception is a failure."""
-    try:
-        function(*args)
-    except SystemExit as error:
-        assert isinstance(error.code, str) and error.code and '\n' not in error.code, repr(error.code)
-        return error.code
-    return ''
 
 
 # ---- small checkpoints ----
@@ -343,3 +342,24 @@ def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
         return function(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, failing)
+
+
+# ---- small datasets ----
+
+STORIES = [f'Story {i}: a fox and {i % 7} mice met {"again " * (i % 5)}at noon!\n\nThe end.'
+           for i in range(60)]
+
+
+def write_stories(folder, texts=STORIES, tokenizer=None, **more):
+    """The meta of a dataset whose last ten texts are val; without a tokenizer, an id for each character."""
+    from data.tokenizer import CharTokenizer
+    from data.write import write_dataset
+    tokenizer = tokenizer or CharTokenizer.of(''.join(texts))
+    return write_dataset(str(folder), {'train': texts[:-10], 'val': texts[-10:]}, tokenizer, 'a test', **more)
+
+
+@pytest.fixture
+def stories_folder(tmp_path):
+    """tmp_path with the bins of STORIES."""
+    write_stories(tmp_path)
+    return tmp_path

@@ -15,10 +15,10 @@ from itertools import islice
 
 import numpy as np
 import pytest
-from conftest import REPO, command, refusal, run
+from conftest import REPO, command, error_of, files, read_bins, run, write_file
 
 from data import bins, documents, download, network, write
-from data.tokenizer import SEPARATOR, from_json, train_bpe
+from data.tokenizer import SEPARATOR, train_bpe
 
 NAMES = ['tinystories', 'shakespeare_char', 'shakespeare', 'text', 'openwebtext', 'fineweb_edu']
 PLAY = ''.join(f'FIRST CITIZEN:\nLine {i}, we proceed — and {"further " * (i % 7)}hear!\n\n'
@@ -28,7 +28,7 @@ PLAY = ''.join(f'FIRST CITIZEN:\nLine {i}, we proceed — and {"further " * (i %
 @pytest.fixture(autouse=True)
 def offline(no_network, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'play.txt').write_text(PLAY, encoding='utf-8')
+    write_file('play.txt', PLAY)
 
 
 def prepare(name, *flags):
@@ -39,153 +39,129 @@ def prepare(name, *flags):
     return result.out
 
 
-def read(folder='out'):
-    """(tokenizer, {split: ids}) of a prepared folder."""
-    meta = bins.load_meta(folder)
-    splits = {split: bins.open_bin(folder, split, meta).tolist() for split in meta['splits']}
-    return from_json(meta['tokenizer']), splits
+def prepare_text(text, *flags, name='text'):
+    """Run prepare() on a text."""
+    return prepare(name, f'--input={write_file("new.txt", text)}', *flags)
 
 
 def texts_of(folder='out'):
     """{split: texts}, cut at the separator."""
-    tokenizer, splits = read(folder)
+    tokenizer, splits = read_bins(folder)
     return {split: tokenizer.decode(ids).split(SEPARATOR)[:-1] for split, ids in splits.items()}
 
 
-# all of them
-
 @pytest.mark.parametrize('name', NAMES)
-def test_importing_a_prepare_does_nothing(name, tmp_path, capsys, monkeypatch):
+def test_importing_a_prepare_does_nothing_and_running_it_is_one_line_when_offline(name, capsys, monkeypatch):
     home = os.path.join(REPO, 'data', name)
     before = sorted(os.listdir(home))
     monkeypatch.setattr(sys, 'argv', ['pytest', '--nonsense'])
     monkeypatch.setattr(sys, 'path', list(sys.path)) # which the scripts add to
-    found = runpy.run_path(os.path.join(home, 'prepare.py'), run_name='imported')
-    assert found['out'] == '' and sorted(os.listdir(home)) == before and os.listdir(tmp_path) == ['play.txt']
+    runpy.run_path(os.path.join(home, 'prepare.py'), run_name='imported')
     assert capsys.readouterr().out == ''
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_every_prepare_is_one_line_when_offline(name):
-    source = ['--source=hub'] if name == 'tinystories' else []
-    assert '--input=' in refusal(prepare, name, *source) # the way out
-    assert not os.path.exists(os.path.join('out', 'meta.json'))
+    assert sorted(os.listdir(home)) == before and os.listdir() == ['play.txt']
+    flags = ['--source=hub'] if name == 'tinystories' else []
+    assert '--input=' in error_of(prepare, name, *flags) # the way out
+    assert not os.path.exists('out/meta.json')
 
 
 @pytest.mark.parametrize('name', ['tinystories', 'shakespeare_char', 'text'])
 def test_bad_input_is_one_line_and_harms_nothing(name, tmp_path):
     prepare(name, '--input=play.txt')
-    before = read()[1], bins.load_meta('out')
-    for i, contents in enumerate([b'', b' \n\n ', b'x', SEPARATOR.encode() * 5, b'caf\xe9 ' * 9]):
-        (tmp_path / f'{i}.txt').write_bytes(contents)
-        refusal(prepare, name, f'--input={i}.txt')
-    refusal(prepare, name, '--input=nosuch.txt')
-    assert (read()[1], bins.load_meta('out')) == before
+    before = files(tmp_path / 'out')
+    for contents in b'', b' \n\n ', b'x', SEPARATOR.encode() * 5, b'caf\xe9 ' * 9:
+        assert error_of(prepare_text, contents, name=name)
+    assert error_of(prepare, name, '--input=nosuch.txt')
+    assert bins.load_meta('out', every_byte=True) and before.items() <= files(tmp_path / 'out').items()
 
 
 def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
-    line = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=400', '--out=out')
-    processes = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sum('the other process has prepared it' in text for text in printed) == 2 or \
-        sum('waiting for another process' in text for text in printed) < 2 # one started after another's end
+    line = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=200', '--out=out')
+    processes = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = ''.join(process.communicate(timeout=120)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    # unless one started after the other's end
+    assert printed.count('waiting for another process') == printed.count('the other process has prepared it')
     assert sorted(os.listdir('out')) == ['.lock', 'meta.json', 'train.bin', 'val.bin']
-    assert len(texts_of()['train']) == 390
-    assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 400
+    assert len(texts_of()['train']) == 195
+    assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 200
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
-    words = command('data/tinystories/prepare.py', '--source=builtin', '--max_samples=100', '--out=out')[1:]
-    code = f'import runpy, sys; sys.argv = {words!r}; runpy.run_path({words[0]!r}, run_name="__main__")'
-    done = subprocess.run([sys.executable, '-c', code + '; print("torch" in sys.modules)'],
+    words = command('data/text/prepare.py', '--input=play.txt', '--out=out')[1:]
+    code = f'import runpy, sys\nsys.argv = {words!r}\nrunpy.run_path({words[0]!r}, run_name="__main__")\n'
+    done = subprocess.run([sys.executable, '-c', code + 'print("torch" in sys.modules)'],
                           stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
     assert done.returncode == 0 and done.stdout.endswith('False\n')
-    assert len(texts_of()['train']) == 98
+    assert ''.join(map(read_bins('out')[0].decode, read_bins('out')[1].values())) == PLAY
 
 
-def test_ctrl_c_is_one_line(tmp_path, monkeypatch):
-    def interrupted(*arguments):
+def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_before_the_work(monkeypatch):
+    def interrupted(path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(documents, 'local_documents', interrupted)
-    assert 'stopped before the dataset was complete' in refusal(prepare, 'text', '--input=play.txt')
+    assert 'stopped before the dataset was complete' in error_of(prepare, 'text', '--input=play.txt')
+    message = error_of(prepare, 'text', '--out=play.txt/out', '--input=play.txt')
+    assert all(words in message for words in ('Not a directory', '--out of', '--out_dir of'))
 
-
-@pytest.mark.skipif(os.name != 'posix', reason='permissions of POSIX')
-def test_a_folder_that_cannot_be_written_is_found_out_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, 'local_documents', None) # nothing may be read
-    (tmp_path / 'file').write_text('', encoding='utf-8')
-    result = run('data/text/prepare.py', '--out=file/out', '--input=play.txt', cwd='.')
-    assert all(words in result.message for words in ('Not a directory', '--out of', '--out_dir of'))
-
-
-# text of one's own
 
 @pytest.mark.parametrize('kind', ['char', 'bpe'])
 def test_a_single_text_is_cut_once_at_a_paragraph_and_nothing_is_lost(kind):
     prepare('text', '--input=play.txt', f'--tokenizer={kind}')
-    tokenizer, splits = read()
+    tokenizer, splits = read_bins('out')
     train, val = (tokenizer.decode(splits[split]).removesuffix(SEPARATOR) for split in ('train', 'val'))
     assert train + val == PLAY
     assert train.endswith('\n\n') and val.startswith('FIRST CITIZEN')
     assert 0.08 < len(val) / len(PLAY) < 0.12
 
 
-def test_a_separator_in_a_file_separates_documents_and_max_samples_counts_them(tmp_path):
+def test_a_separator_in_a_file_separates_documents_and_max_samples_counts_them():
     texts = [f'Story {i}.\n\nThe end.' for i in range(40)]
-    (tmp_path / 'stories.txt').write_text(f'\n{SEPARATOR}\n'.join(texts) + SEPARATOR, encoding='utf-8')
     for limit, flags in (40, []), (10, ['--max_samples=10']):
-        prepare('tinystories', '--input=stories.txt', *flags)
-        found = texts_of()
-        assert found['train'] + found['val'] == texts[:limit] and len(found['val']) == limit // 10
+        prepare_text(f'\n{SEPARATOR}\n'.join(texts) + SEPARATOR, *flags, name='tinystories')
+        assert texts_of() == {'train': texts[:limit * 9 // 10], 'val': texts[limit * 9 // 10:limit]}
 
 
-def test_the_vocabulary_is_learned_from_train_alone_and_follows_its_size(tmp_path):
-    texts = ['common words here'] * 600 + ['zyzzyva ' * 40] * 3
-    (tmp_path / 'stories.txt').write_text(SEPARATOR.join(texts), encoding='utf-8')
-    prepare('tinystories', '--input=stories.txt')
-    tokenizer, splits = read()
+def test_the_vocabulary_is_learned_from_train_alone_and_follows_its_size():
+    prepare_text(SEPARATOR.join(['common words here'] * 600 + ['zyzzyva ' * 40] * 3), name='tinystories')
+    tokenizer, splits = read_bins('out')
     assert 'zyzzyva' in tokenizer.decode(splits['val']) and 'zyzzyva' not in tokenizer.decode(splits['train'])
     assert b' common' in tokenizer.tokens or b' words' in tokenizer.tokens
     assert not any(b'zy' in token for token in tokenizer.tokens)
     prepare('text', '--input=play.txt', '--tokenizer=bpe', '--vocab_size=330')
-    assert read()[0].n_vocab == 330
+    assert read_bins('out')[0].n_vocab == 330
 
 
-def test_the_tokenizer_of_a_file_is_used_for_another_text(tmp_path):
+def test_the_tokenizer_of_a_file_is_used_for_another_text():
     prepare('text', '--input=play.txt', '--tokenizer=bpe')
     shutil.copytree('out', 'first')
-    (tmp_path / 'new.txt').write_text(PLAY[::-1], encoding='utf-8')
     for name in 'text', 'tinystories':
-        prepare(name, '--input=new.txt', '--tokenizer=first/meta.json')
-        assert read()[0].tokens == read('first')[0].tokens
+        prepare_text(PLAY[::-1], '--tokenizer=first/meta.json', name=name)
+        assert read_bins('out')[0].tokens == read_bins('first')[0].tokens
     prepare('text', '--input=play.txt')
-    (tmp_path / 'new.txt').write_text(PLAY + 'ж語', encoding='utf-8')
-    assert "'ж語'" in refusal(prepare, 'tinystories', '--input=new.txt', '--tokenizer=out') # named
-    message = refusal(prepare, 'text', '--input=play.txt', '--tokenizer=words')
+    assert "'ж語'" in error_of(prepare_text, PLAY + 'ж語', '--tokenizer=out', name='tinystories') # named
+    message = error_of(prepare, 'text', '--input=play.txt', '--tokenizer=words')
     assert 'char, bpe, gpt2' in message and 'checkpoint' in message
 
 
-@pytest.mark.parametrize('name, flag', [
+@pytest.mark.parametrize('name, flags', [
     ('text', '--val_fraction=0'), ('text', '--val_fraction=1.5'), ('tinystories', '--source=web'),
     ('tinystories', '--max_samples=-5'), ('tinystories', '--vocab_size=100'),
-    ('tinystories', '--tokenizer=char')])
-def test_impossible_settings_are_one_line(name, flag):
-    source = ['--input=play.txt'] if name == 'text' else ['--source=builtin']
-    assert flag.split('=')[0].strip('-') in refusal(prepare, name, *source, flag)
+    ('tinystories', '--tokenizer=char'), ('openwebtext', '--val_documents=40 --max_samples=40'),
+    ('openwebtext', '--val_documents=40 --max_samples=10'), ('openwebtext', '--val_documents=0'),
+    ('openwebtext', '--val_documents=40 --max_samples=-1')])
+def test_impossible_settings_and_val_that_leaves_nothing_for_train_are_one_line(name, flags):
+    source = '--source=builtin' if name == 'tinystories' else '--input=play.txt'
+    assert flags.split('=')[0].strip('-') + ': expected' in error_of(prepare, name, source, *flags.split())
 
 
 def test_shakespeare_char_has_the_ids_and_the_cut_of_nanogpt():
     prepare('shakespeare_char', '--input=play.txt')
-    stoi = {char: i for i, char in enumerate(sorted(set(PLAY)))}
-    ids = [stoi[char] for char in PLAY]
-    n = int(len(PLAY) * 0.9)
-    assert np.fromfile('out/train.bin', dtype=np.uint16).tolist() == ids[:n]
-    assert np.fromfile('out/val.bin', dtype=np.uint16).tolist() == ids[n:]
+    stoi, n = {char: i for i, char in enumerate(sorted(set(PLAY)))}, int(len(PLAY) * 0.9)
+    for split, text in ('train', PLAY[:n]), ('val', PLAY[n:]):
+        ids = np.fromfile(f'out/{split}.bin', dtype=np.uint16)
+        assert ids.tolist() == [stoi[char] for char in text]
 
-
-# stories
 
 def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_alone():
     lines = prepare('tinystories', '--max_samples=200').splitlines()
@@ -197,14 +173,6 @@ def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_a
     for seed, same in (1337, True), (2, False):
         prepare('tinystories', '--source=builtin', '--max_samples=200', f'--seed={seed}')
         assert (texts_of() == found) == same
-
-
-def test_the_hub_is_not_used_without_its_package_and_not_asked_when_it_is_said_to_be_off(monkeypatch, server):
-    monkeypatch.setenv('HF_ENDPOINT', server)
-    monkeypatch.setitem(sys.modules, 'datasets', None) # what import does for a package that is not there
-    assert 'pip install datasets' in download.why_no_hub('good')
-    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    assert download.why_no_hub('good') == 'HF_HUB_OFFLINE is set'
 
 
 def parquet(path, texts, column='text'):
@@ -231,14 +199,11 @@ def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys,
     module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
     module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
     module['main']()
-    found = texts_of()
-    assert found['train'] == [f'Story {i} of a fox.' for i in range(120)]
-    assert found['val'] == [f'Tale {i} of a hen.' for i in range(40)]
+    assert texts_of() == {'train': [f'Story {i} of a fox.' for i in range(120)],
+                          'val': [f'Tale {i} of a hen.' for i in range(40)]}
     assert 'good, 120 stories' in capsys.readouterr().out
     assert list(download.hub_documents('good', skip=295)) == rows[295:]
 
-
-# large corpora
 
 TEXTS = [f'Document {i}. ' + 'It says this and that. ' * (i % 9) for i in range(900)]
 CORPUS = download.HubCorpus('good', '', documents=900, tokens_each=50, download_bytes_each=100)
@@ -249,79 +214,57 @@ def bpe():
     return train_bpe(TEXTS, 400)
 
 
-def write_corpus(folder, path, max_samples=0, val_documents=40):
-    download.write_corpus(folder, CORPUS, str(path), val_documents, max_samples, bpe(), save_every=50)
+def write_corpus(folder, path, max_samples=0):
+    download.write_corpus(folder, CORPUS, path, 40, max_samples, bpe(), save_every=50)
     return texts_of(folder)
 
 
-def test_the_first_documents_of_a_corpus_are_val_and_the_rest_train(tmp_path):
-    path = parquet(tmp_path / 'corpus.parquet', TEXTS)
-    assert write_corpus('all', path) == {'val': TEXTS[:40], 'train': TEXTS[40:]}
-    assert write_corpus('part', path, max_samples=100) == {'val': TEXTS[:40], 'train': TEXTS[40:100]}
+def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_resumed_as_in_one_go(
+        tmp_path, monkeypatch, capsys):
     for i in range(3):
-        parquet(tmp_path / 'shards' / f'{i}.parquet', TEXTS[i * 300:(i + 1) * 300])
-    assert write_corpus('folder', tmp_path / 'shards') == texts_of('all')
+        parquet(tmp_path / 'shards' / f'{i}.parquet', [*TEXTS[i * 300:i * 300 + 299], None])
+    texts = [text if i % 300 < 299 else '' for i, text in enumerate(TEXTS)]
+    local_documents, batches = download.local_documents, write.batches
+
+    def interrupted(path, after):
+        yield from islice(local_documents(path), after)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
+    for after in 70, 400:
+        with monkeypatch.context() as patch:
+            patch.setattr(download, 'local_documents', functools.partial(interrupted, after=after))
+            assert 'the same command resumes' in error_of(write_corpus, 'stopped', 'shards')
+        assert 'meta.json' in error_of(bins.load_meta, 'stopped')
+    assert write_corpus('stopped', 'shards') == {'val': texts[:40], 'train': texts[40:]}
+    assert capsys.readouterr().out.count('resuming after them') == 2
+    write_corpus('whole', 'shards')
+    assert files(tmp_path / 'stopped') == files(tmp_path / 'whole')
+    assert write_corpus('part', 'shards', max_samples=100) == {'val': texts[:40], 'train': texts[40:100]}
 
 
 @pytest.mark.slow
-def test_a_corpus_from_the_hub_says_beforehand_what_it_takes_and_refuses_a_small_disk(hub, capsys):
-    parquet(hub / 'train-0.parquet', TEXTS)
+def test_a_corpus_from_the_hub_says_what_it_takes_and_refuses_a_small_disk_or_a_hub_that_breaks_off(
+        hub, capsys):
+    path = parquet(hub / 'train-0.parquet', TEXTS)
     assert write_corpus('out', '') == {'val': TEXTS[:40], 'train': TEXTS[40:]}
     lines = capsys.readouterr().out.splitlines()
     assert '900 documents' in lines[0] and '90.0 kB' in lines[0] # network
     assert '90.0 kB' in lines[1] and 'memory' in lines[1] # disk
     large = download.HubCorpus('good', '', documents=10**15, tokens_each=50, download_bytes_each=100)
-    message = refusal(download.write_corpus, 'large', large, '', 40, 0, bpe())
+    message = error_of(download.write_corpus, 'large', large, '', 40, 0, bpe())
     assert 'of free disk space' in message and '--max_samples' in message
-    assert os.listdir('large') == []
-
-
-def test_a_corpus_stopped_half_way_is_resumed_and_the_same_as_in_one_go(tmp_path, monkeypatch, capsys):
-    path, stop = parquet(tmp_path / 'corpus.parquet', [*TEXTS, None]), [70, 400]
-    local_documents, batches = download.local_documents, write.batches
-
-    def interrupted(path):
-        yield from islice(local_documents(path), stop[0])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
-    with monkeypatch.context() as patch:
-        patch.setattr(download, 'local_documents', interrupted)
-        while stop:
-            assert 'the same command resumes' in refusal(write_corpus, 'stopped', path)
-            assert 'meta.json' in refusal(bins.load_meta, 'stopped')
-            del stop[0]
-    assert write_corpus('stopped', path) == write_corpus('whole', path) == \
-        {'val': TEXTS[:40], 'train': [*TEXTS[40:], '']}
-    assert capsys.readouterr().out.count('resuming after them') == 2
-    for name in 'train.bin', 'val.bin', 'meta.json':
-        with open(f'stopped/{name}', 'rb') as stopped, open(f'whole/{name}', 'rb') as whole:
-            assert stopped.read() == whole.read()
-    assert sorted(os.listdir('stopped')) == ['meta.json', 'train.bin', 'val.bin']
-
-
-@pytest.mark.slow
-def test_a_hub_that_breaks_off_is_one_line_and_leaves_no_dataset(hub):
-    path = parquet(hub / 'train-0.parquet', TEXTS)
     path.write_bytes(path.read_bytes()[:-1000])
-    assert refusal(write_corpus, 'out', '').startswith('good: the connection to the hub was lost')
-    assert not os.path.exists('out/meta.json')
+    assert error_of(write_corpus, 'large', '').startswith('good: the connection to the hub was lost')
+    assert not os.path.exists('large/meta.json')
 
 
 def test_parquet_that_cannot_be_read_is_one_line(tmp_path):
     path = parquet(tmp_path / 'corpus.parquet', TEXTS, column='body')
-    assert "column 'text'" in refusal(write_corpus, 'out', path)
+    assert "column 'text'" in error_of(write_corpus, 'out', 'corpus.parquet')
     path.write_bytes(path.read_bytes()[:-1000])
-    assert 'corpus.parquet' in refusal(write_corpus, 'out', path)
+    assert 'corpus.parquet' in error_of(write_corpus, 'out', 'corpus.parquet')
 
-
-@pytest.mark.parametrize('max_samples, val_documents', [(40, 40), (10, 40), (-1, 40), (100, 0), (0, 0)])
-def test_val_must_leave_something_for_train(max_samples, val_documents):
-    message = refusal(write_corpus, 'out', 'play.txt', max_samples, val_documents)
-    assert message.startswith('--val_documents: expected')
-
-
-# the network, by a server here
 
 class Answers(http.server.BaseHTTPRequestHandler):
     """/play is PLAY, /portal a login page, /half breaks off, /drip drips, 'good' exists, others not."""
@@ -350,13 +293,18 @@ def server():
     httpd.server_close()
 
 
-def test_an_address_is_reachable_or_a_reason_is_given_in_time(server):
+def test_an_address_or_the_hub_is_reachable_or_a_reason_is_given_in_time(server, monkeypatch):
     assert network.why_unreachable(f'{server}/play') == ''
     assert '404' in network.why_unreachable(f'{server}/nosuch')
     assert 'example.invalid cannot be reached' in network.why_unreachable('https://example.invalid/')
     with socket.create_server(('127.0.0.1', 0)) as silent: # takes connections and says nothing
         for url in f'http://127.0.0.1:{silent.getsockname()[1]}/', f'{server}/drip':
             assert 'has not answered in 0.2 seconds' in network.why_unreachable(url, seconds=0.2)
+    monkeypatch.setenv('HF_ENDPOINT', server)
+    monkeypatch.setitem(sys.modules, 'datasets', None) # what import does for a package that is not there
+    assert 'pip install datasets' in download.why_no_hub('good')
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1') # said to be off, it is not asked
+    assert download.why_no_hub('good') == 'HF_HUB_OFFLINE is set'
 
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device that is always full')
@@ -367,17 +315,17 @@ def test_a_download_appears_only_when_it_is_the_right_one(server, tmp_path):
     assert network.fetch(f'{server}/play', path, sha256) == ''
     with open(path, encoding='utf-8') as file:
         assert file.read() == PLAY
-    assert 'No space left' in refusal(network.fetch, f'{server}/play', '/dev/full', sha256)
+    assert 'No space left' in error_of(network.fetch, f'{server}/play', '/dev/full', sha256)
 
 
 def test_shakespeare_is_downloaded_once_and_from_the_second_place_if_need_be(server, monkeypatch):
     monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/portal', f'{server}/play'])
     monkeypatch.setattr(download, 'SHAKESPEARE_SHA256', hashlib.sha256(PLAY.encode()).hexdigest())
     prepare('shakespeare_char')
-    tokenizer, splits = read()
+    tokenizer, splits = read_bins('out')
     assert tokenizer.decode(splits['train'] + splits['val']) == PLAY
     monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/portal'])
     prepare('shakespeare_char')
-    assert read()[1] == splits # from input.txt, which was kept
+    assert read_bins('out')[1] == splits # from input.txt, which was kept
     os.remove('out/input.txt')
-    assert 'sent another file' in refusal(prepare, 'shakespeare_char')
+    assert 'sent another file' in error_of(prepare, 'shakespeare_char')
