@@ -1,13 +1,67 @@
-"""tools/eval_quantization.py, tools/judge_stories.py and tools/datasets.py."""
+"""tools/check_loss.py, tools/eval_quantization.py and tools/judge_stories.py."""
+import json
 import os
+import shutil
 
 import pytest
 import torch.nn.functional as F
-from conftest import is_one_line, log_of, read, run
+from conftest import REPO, is_one_line, read, run, val_losses
 
 from data import bins
 from lib.checkpoint import build
-from tools import eval_quantization, judge_stories
+from tools import check_loss, eval_quantization, judge_stories
+
+
+@pytest.fixture
+def check(trained, tmp_path):
+    """A function that runs check_loss.py on a copy of a run, with its losses, changed, in known.json."""
+    shutil.copytree(trained, tmp_path / 'out')
+    words = '--out_dir=out', '--reference=known.json'
+    assert '1 of out' in run('tools/check_loss.py', *words, '--record', cwd=tmp_path).out
+    entry, = json.loads((tmp_path / 'known.json').read_text())
+
+    def check(shift=0, **changes):
+        recorded = {iter_num: loss - shift for iter_num, loss in entry['runs'][0].items()}
+        changed = entry | {'settings': entry['settings'] | changes, 'runs': [recorded]}
+        (tmp_path / 'known.json').write_text(json.dumps([changed]))
+        return run('tools/check_loss.py', *words, cwd=tmp_path)
+    return check
+
+
+def test_a_loss_outside_the_recorded_range_is_reported_and_other_settings_are_refused(check, trained):
+    for shift, expected in (0, 'normal'), (0.2, 'high'), (-0.2, 'low'), (0.02, 'normal'):
+        result = check(shift)
+        row = [line for line in result.out.splitlines() if ' to ' in line][-1]
+        assert row.endswith(expected) and f'{val_losses(trained)[-1]:.4f}' in row
+        assert result.status == (expected != 'normal')
+    refused = check(beta2=0.5)
+    assert is_one_line(refused) and refused.message.endswith('closest is out: beta2 0.5, here 0.95')
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({'seed': 2, 'log_interval': 7, 'dataset': '/elsewhere/bins'}, []), ({'init_from': 'resume'}, []),
+    ({'schedule': None, 'muon_momentum': None}, []), # older than these settings
+    ({'n_embd': None, 'embedding_dimension': 32}, []), # renamed since
+    ({'n_embd': None, 'embedding_dimension': 8}, ['n_embd']), ({'dataset': 'other'}, ['dataset']),
+    ({'vocab_size': 128, 'dtype': 'float16'}, ['vocab_size', 'dtype']),
+    ({'label_smoothing': 0.0}, []), ({'label_smoothing': 0.1}, ['label_smoothing'])])
+def test_all_settings_that_influence_the_loss_are_compared(trained, monkeypatch, changes, expected):
+    checkpoint = read(os.path.join(trained, 'ckpt.pt'))
+    settings = checkpoint['settings']
+    entry = {'settings': check_loss.relevant(settings, checkpoint['model_config']), 'tokenizer': ''}
+    monkeypatch.setitem(check_loss.train.config.settings, 'label_smoothing', 0.0) # new in train.py since then
+    changed = {name: value for name, value in (settings | changes).items() if value is not None}
+    found = check_loss.differences(entry, check_loss.relevant(changed, {}), '')
+    assert [sentence.split()[0] for sentence in found] == expected
+
+
+def test_each_recorded_config_still_has_its_losses():
+    with open(os.path.join(REPO, 'tools', 'reference_losses.json'), encoding='utf-8') as file:
+        for entry in json.load(file):
+            path = os.path.join(REPO, entry['what'].split(',')[0])
+            found = check_loss.differences(entry, check_loss.config_settings(path), entry['tokenizer'])
+            assert found == [] and entry['runs']
+    assert check_loss.NO_INFLUENCE <= check_loss.train.config.settings.keys()
 
 
 def test_quantization_is_evaluated_on_the_last_incomplete_batch_too(trained, dataset):
@@ -25,7 +79,7 @@ def test_quantization_of_a_run_is_a_row_for_each_dtype_with_the_loss_of_the_run(
     result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=1000', cwd=tmp_path)
     rows = [line.split() for line in result.out.splitlines()[2:]]
     assert [row[0] for row in rows] == ['float32', 'bfloat16', 'int8']
-    best = min(record['val_loss'] for record in log_of(trained, 'val_loss'))
+    best = min(val_losses(trained))
     assert float(rows[0][1]) == pytest.approx(best, abs=2e-4) and rows[0][-2:] == ['+0.000%', '100.00%']
 
 
@@ -38,8 +92,7 @@ def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
     assert judge_stories.judge([], *known) == (0, 0, 0)
 
 
-@pytest.mark.parametrize('script, flag', [('judge_stories', '--count=0'),
-                                          ('eval_quantization', '--batch_size=0')])
-def test_a_setting_that_leaves_nothing_to_measure_ends_in_one_line(tmp_path, script, flag):
-    result = run(f'tools/{script}.py', flag, cwd=tmp_path)
+@pytest.mark.parametrize('words', [('judge_stories', '--count=0'), ('eval_quantization', '--batch_size=0')])
+def test_a_setting_that_leaves_nothing_to_measure_ends_in_one_line(tmp_path, words):
+    result = run(f'tools/{words[0]}.py', words[1], cwd=tmp_path)
     assert is_one_line(result) and 'got 0' in result.message
