@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, error_of, is_one_line, run
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from configurator import ALIASES, RENAMED, configure
 
@@ -28,7 +26,8 @@ out_dir = 'out'
 # model: its size
 n_layer = 6 # blocks
 n_embd = 384 # width of the residual stream, which all blocks read and write; non-zero, a multiple of n_head
-top_p = 1.0
+top_k = 5
+top_p = 0.9
 temperature = 0.6 # not a comment: '#'
 
 # running
@@ -44,9 +43,9 @@ shape = (2, 3)
 config = configure(globals())
 later = 5 # assigned after the call: not a setting
 '''
-DEFAULTS = {'input': '', 'out_dir': 'out', 'n_layer': 6, 'n_embd': 384, 'top_p': 1.0, 'temperature': 0.6,
-            'compile': 'auto', 'device': 'auto', 'decay_lr': True, 'wandb_log': False, 'seed': 1337,
-            'start': 'a # b'}
+DEFAULTS = {'input': '', 'out_dir': 'out', 'n_layer': 6, 'n_embd': 384, 'top_k': 5, 'top_p': 0.9,
+            'temperature': 0.6, 'compile': 'auto', 'device': 'auto', 'decay_lr': True, 'wandb_log': False,
+            'seed': 1337, 'start': 'a # b'}
 
 
 @pytest.fixture
@@ -88,55 +87,49 @@ def test_settings_are_the_values_assigned_before_the_call_then_of_later_files_th
         assert [os.path.basename(path) for path in config.files] == ['small.py', 'two.py']
 
 
-@pytest.mark.parametrize('line, n_embd', [
-    ('', 384), ('--n_layer=2', 128), ('--n_layer=2 --n_embd=96', 96),
-    ('config/small.py --n_layer=5', 50), ('config/small.py --n_embd=7', 7)])
-def test_derived_values_come_after_the_command_line_and_config_files(play, line, n_embd):
-    write_config(play, 'n_layer = 3\nn_embd = 50\n')
-    namespace = namespace_with(play.folder, n_layer=6, n_embd=1)
-    configure(namespace, line.split(), derive=lambda s, typed, filed: (
-        {} if 'n_embd' in filed else {'n_embd': 64 * s['n_layer']}))
-    assert namespace['n_embd'] == n_embd
+def test_derived_values_come_after_the_command_line_and_config_files(play):
+    path = play.folder / write_config(play, 'n_layer = 3\nn_embd = 50\n')
+    for line, n_embd in ('', 384), ('--n_layer=2', 128), ('--n_layer=2 --n_embd=96', 96), (
+            f'{path} --n_layer=5', 50), (f'{path} --n_embd=7', 7):
+        namespace = namespace_with(play.folder, n_layer=6, n_embd=1)
+        configure(namespace, line.split(), derive=lambda s, typed, filed: (
+            {} if 'n_embd' in filed else {'n_embd': 64 * s['n_layer']}))
+        assert namespace['n_embd'] == n_embd
 
 
 # ---- flags ----
 
-@pytest.mark.parametrize('line, name, value', [
+GIVEN = {
     # the value follows an equals sign or is the next word; it gets the type of the default
-    ('--n-embd=3', 'n_embd', 3), ('--n_embd 3', 'n_embd', 3), ('--seed -1', 'seed', -1),
-    ('--top_p -.5', 'top_p', -0.5), ('--top_p=1', 'top_p', 1.0), ('--top_p=1e-4', 'top_p', 1e-4),
-    ('--seed=1e3', 'seed', 1000), ('--seed=1_000', 'seed', 1000),
-    ('--seed=9007199254740993', 'seed', 2**53 + 1), ('--seed=9223372036854775807', 'seed', 2**63 - 1),
-    ('--out_dir=1', 'out_dir', '1'), ('--out_dir=a=b', 'out_dir', 'a=b'), ('--start a.py', 'start', 'a.py'),
-    ('--start=--x', 'start', '--x'), ('--start=', 'start', ''), ('--start=None', 'start', 'None'),
-    ('--start=é😀', 'start', 'é😀'),
-    # a bool takes the usual words and is true without one; it leaves other words alone
-    *((f'--wandb_log={text}', 'wandb_log', True) for text in ('true', 'True', '1', 'yes')),
-    *((f'--decay-lr {text} --seed=1', 'decay_lr', False) for text in ('false', 'FALSE', '0', 'no')),
-    ('--wandb-log config/small.py', 'wandb_log', True), ('--wandb-log config/small.py', 'n_layer', 2),
-    ('--no-decay-lr', 'decay_lr', False), ('--no_decay_lr --decay_lr', 'decay_lr', True),
-    # a setting that can be auto is a switch only if its comment offers true and false
-    *((line, 'compile', value) for line, value in (
-        ('--compile', 'true'), ('--compile --seed=2', 'true'), ('--compile=1', 'true'),
-        ('--no-compile', 'false'), ('--compile=False', 'false'), ('--compile false', 'false'),
-        ('--compile config/small.py', 'true'), ('--compile=auto', 'auto'), ('--compile max', 'max'))),
-    ('--device 0', 'device', '0'),
+    'n_embd': {'--n-embd=3': 3, '--n_embd 3': 3},
+    'top_p': {'--top_p -.5': -0.5, '--top_p=1': 1.0, '--top_p=None': 1.0}, # None turns a number off
+    'top_k': {'--top_k=None': 0},
+    'seed': {'--seed -1': -1, '--seed=1e3': 1000, '--seed=1_000': 1000, '--seed=9007199254740993': 2**53 + 1,
+             '--seed=9223372036854775807': 2**63 - 1},
     # ~ is the home folder in a path and after FILE:
-    ('--out_dir=~/x', 'out_dir', '/home/me/x'), ('--input ~', 'input', '/home/me'),
-    ('--start=~/x', 'start', '~/x'), ('--start=FILE:~/x', 'start', 'FILE:/home/me/x'),
-    ('--out_dir=a~/x', 'out_dir', 'a~/x')])
-def test_a_flag_gives_its_setting_this_value(play, line, name, value):
+    'out_dir': {'--out_dir=1': '1', '--out_dir=a=b': 'a=b', '--out_dir=~/x': '/home/me/x',
+                '--out_dir=a~/x': 'a~/x'},
+    'start': {'--start a.py': 'a.py', '--start=--x': '--x', '--start=': '', '--start=None': 'None',
+              '--start=é😀': 'é😀', '--start=~/x': '~/x', '--start=FILE:~/x': 'FILE:/home/me/x'},
+    # a bool takes the usual words and is true without one; it leaves other words alone
+    'wandb_log': {**{f'--wandb_log={text}': True for text in ('true', 'True', '1', 'yes')},
+                  '--wandb-log config/small.py': True},
+    'decay_lr': {**{f'--decay-lr {text} --seed=1': False for text in ('false', 'FALSE', '0', 'no')},
+                 '--no-decay-lr': False, '--no_decay_lr --decay_lr': True},
+    'n_layer': {'--wandb-log config/small.py': 2},
+    # a setting that can be auto is a switch only if its comment offers true and false
+    'compile': {'--compile': 'true', '--compile --seed=2': 'true', '--compile=1': 'true',
+                '--compile config/small.py': 'true', '--no-compile': 'false', '--compile=False': 'false',
+                '--compile false': 'false', '--compile max': 'max'},
+    'device': {'--device 0': '0'}}
+
+
+@pytest.mark.parametrize('name, line, value', [
+    (name, line, value) for name, lines in GIVEN.items() for line, value in lines.items()])
+def test_a_flag_gives_its_setting_this_value(play, name, line, value):
     write_config(play, 'n_layer = 2')
     found = play(*line.split())[name]
     assert found == value and type(found) is type(value)
-
-
-def test_none_turns_a_number_off(tmp_path):
-    off = {'top_k': 0, 'dropout': 0.0, 'top_p': 1.0, 'repetition_penalty': 1.0}
-    namespace = namespace_with(tmp_path, top_k=5, dropout=0.5, top_p=0.5, repetition_penalty=1.5)
-    (tmp_path / 'off.py').write_text('\n'.join(f'{name} = None' for name in off), encoding='utf-8')
-    for words in [str(tmp_path / 'off.py')], [f'--{name}=None' for name in off]:
-        assert repr(configure(dict(namespace), words).settings) == repr(off)
 
 
 INT, FLOAT = 'expected a whole number (int)', 'expected a finite number (float)'
@@ -147,12 +140,10 @@ RANGE = ' between -2**63 and 2**63'
 @pytest.mark.parametrize('line, message', [
     *((f'--n_embd={text}', f'{INT} like 384, got {got}') for text, got in (
         ('1.5', 1.5), ('abc', "'abc'"), ('', "''"), ('nan', 'nan'), ('True', "'True'"))),
-    *((f'--top_p={text}', f'{FLOAT} like 1.0, got {got}') for text, got in (
-        ('nan', 'nan'), ('1,5', "'1,5'"), ('true', "'true'"))),
-    *((f'--top_p={text}', f'{FLOAT}{RANGE} like 1.0, got ') for text in ('inf', '1e308', '-1' + '0' * 400)),
+    ('--top_p=nan', f'{FLOAT} like 0.9, got nan'), ('--top_p=1,5', f"{FLOAT} like 0.9, got '1,5'"),
+    *((f'--top_p={text}', f'{FLOAT}{RANGE} like 0.9, got ') for text in ('inf', '1e308', '-1' + '0' * 400)),
     *((f'--seed={text}', f'{INT}{RANGE} like 1337, got ') for text in ('-inf', '1e19', str(2 ** 63))),
-    ('--temperature=None', f'{FLOAT} like 0.6, got None'),
-    ('--wandb_log=maybe', f"{BOOL} 'maybe'"), ('--wandb_log=None', f"{BOOL} 'None'"),
+    ('--temperature=None', f'{FLOAT} like 0.6, got None'), ('--wandb_log=None', f"{BOOL} 'None'"),
     ('--start --x', f"{STR}, got '--x'; write --start=VALUE"),
     ('--device', f'{STR}, got nothing; write --device=VALUE'),
     ('--n_layer --seed=1', f"{INT}, got '--seed=1'; write --n_layer=VALUE"),
@@ -161,9 +152,9 @@ RANGE = ' between -2**63 and 2**63'
     ('--DEVICE=cpu', 'unknown setting; did you mean --device?'),
     ('--number_of_layer=2', 'unknown setting; did you mean --n_layer?'),
     ('--length=2', 'unknown setting; '), # an alias of a setting that this script does not have
-    ('--', 'unknown setting; --help lists all settings'),
+    *((line, 'unknown setting; --help lists all settings') for line in ('--', '--=1', '--\0=1')),
     ('n_layer=2', 'expected --name=value or a config file (*.py); did you mean --n_layer?'),
-    ('notes.txt', 'expected --name=value or a config file (*.py); ')])
+    ('notes.txt', 'expected --name=value or a config file (*.py); '), ('\0.py', 'no file ')])
 def test_a_mistake_on_the_command_line_is_one_line_that_says_what_to_do(play, line, message):
     found = error_of(play, *line.split())
     assert found.startswith(line.split()[0].partition('=')[0]) and f': {message}' in found
@@ -180,15 +171,6 @@ def test_other_names_of_a_setting_are_accepted_and_former_ones_in_config_files(t
         assert capsys.readouterr().err == (note + '\n') * (old in RENAMED)
     found = configure(namespace_with(tmp_path, **{new: 'a', old: 'b'}), [f'--{old}=c'])
     assert found.settings == {new: 'a', old: 'c'} # a setting comes before an alias of its name
-
-
-@settings(deadline=None, max_examples=100, database=None)
-@given(st.lists(st.text(max_size=5) | st.sampled_from(
-    '--whole --real --words --flag --no-flag --x 1 -1 1e30 a.py'.split()), max_size=6))
-def test_whatever_the_words_they_are_read_or_refused_in_one_line(tmp_path_factory, argv):
-    namespace = namespace_with(tmp_path_factory.getbasetemp(), whole=1, real=1.0, words='a', flag=False)
-    kinds = [type(value) for value in namespace.values()]
-    assert error_of(configure, namespace, argv) or [type(value) for value in namespace.values()] == kinds
 
 
 # ---- config files ----
@@ -218,8 +200,8 @@ def test_helpers_of_a_config_file_are_its_own_and_it_can_find_files_beside_itsel
 
 
 def test_a_config_file_may_write_a_value_in_another_way(play):
-    path = write_config(play, 'top_p = 1\nn_embd = 1e3\ncompile = False\nout_dir = "~/x"')
-    expected = {'top_p': 1.0, 'n_embd': 1000, 'compile': 'false', 'out_dir': '/home/me/x'}
+    path = write_config(play, 'top_p = 1\nn_embd = 1e3\ntop_k = None\ncompile = False\nout_dir = "~/x"')
+    expected = {'top_p': 1.0, 'n_embd': 1000, 'top_k': 0, 'compile': 'false', 'out_dir': '/home/me/x'}
     assert repr(play(path)['config'].settings) == repr({**DEFAULTS, **expected}) # types too
     for text, value in ('True', 'true'), ('"False"', 'false'):
         assert play(write_config(play, f'compile = {text}'))['compile'] == value
@@ -227,20 +209,17 @@ def test_a_config_file_may_write_a_value_in_another_way(play):
 
 @pytest.mark.parametrize('text, line, message', [
     ('\nn_embd = "64"', 2, f"n_embd: {INT} like 384, got '64'"),
-    ('n_embd = True', 1, f'n_embd: {INT} like 384, got True'),
     ('n_embd = 10 ** 5000', 1, f'n_embd: {INT}{RANGE} like 384, got '),
-    ('top_p = False', 1, f'top_p: {FLOAT} like 1.0, got False'),
+    ('top_p = False', 1, f'top_p: {FLOAT} like 0.9, got False'),
     ('wandb_log = 1', 1, f'wandb_log: {BOOL} 1'), ('start = None', 1, f"start: {STR} like 'a # b', got None"),
     ('device = False', 1, f"device: {STR} like 'auto', got False"),
     ('n_layer = 2\n\ntemperatur = 5e-4\n', 3, 'unknown setting temperatur; did you mean temperature?'),
     ('top_p = 1.0\nnumber_of_layers = 3', 2, 'unknown setting number_of_layers; did you mean n_layer?'),
     ('for n_layer in 1, 2:\n    qqq = 2\ndef f():\n    qqq = 1', 2, 'unknown setting qqq; --help lists all'),
-    ('# a comment\nfrom math import pi', 2, 'unknown setting pi; '),
-    ('\nfrom math import *', 2, 'unknown setting pi; '),
+    *((f'# a comment\nfrom math import {name}', 2, 'unknown setting pi; ') for name in ('pi', '*')),
     ('n_layer = 2\nn_embd = = 3', 2, 'SyntaxError: invalid syntax'),
     ('n_layer = 2\n_x = 1 / 0', 2, 'ZeroDivisionError: division by zero'),
     ('def _f():\n    raise ValueError("two\\nlines")\n_f()', 2, 'ValueError: two lines'),
-    ('n_layer = 2\nimport no_such_module', 2, "ModuleNotFoundError: No module named 'no_such_module'"),
     ('\nimport json\njson.loads("{")', 3, 'JSONDecodeError: '), ('n_layer = 2\0', 1, '')])
 def test_a_mistake_in_a_config_file_is_one_line_with_file_and_line(play, text, line, message):
     path = write_config(play, text)
@@ -257,7 +236,7 @@ def test_help_lists_settings_by_group_with_type_default_and_comment_before_anyth
     assert stop.value.code == 0 and re.findall(r'(?m)^  --(\w+)  ', text) == list(DEFAULTS)
     assert text.startswith('A small script.\n\ndata\n  --input   ')
     for part in ("  ''       a file of one's own; it may be a folder too\n", '\n\nmodel: its size\n  --n_l',
-                 ' blocks read and write; non-zero, a\n' + ' ' * 33 + 'multiple of n_head\n  --top_p  ',
+                 ' blocks read and write; non-zero, a\n' + ' ' * 33 + 'multiple of n_head\n  --top_k  ',
                  "  float  0.6      not a comment: '#'\n\nrunning\n  --compile      str    'auto'   true, "):
         assert part in text
     assert others.startswith('  --embedding_dimension for --n_embd, --number_of_layers for --n_layer, --prom')
@@ -283,8 +262,8 @@ def shell(tmp_path):
     # text that the console's encoding lacks is printed with escapes
     ("PYTHONIOENCODING=ascii $RUN 'print(chr(8221)); exit(chr(8221))'", (1, '\\u201d\n', '\\u201d\n')),
     # stdin, stdout and stderr do not exist
-    ('$RUN "print(1); print(2, file=sys.stderr); open(chr(97), chr(119)).write(chr(51))" <&- >&- 2>&-; '
-     'status=$?; cat a; exit $status', (0, '3', '')),
+    ('$RUN "print(1); print(2, file=sys.stderr); open(str(3), chr(119)).write(str(4))" <&- >&- 2>&- && cat 3',
+     (0, '4', '')),
     # the disk under stdout is full, which is noticed at the exit or, unbuffered, by print()
     pytest.param('! $RUN "print(1)" >/dev/full && PYTHONUNBUFFERED=1 $RUN "print(1)" >/dev/full',
                  (1, '', 'play.py: stdout: No space left on device\n' * 2),
@@ -294,8 +273,8 @@ def shell(tmp_path):
      (0, '0\n1\n', '')),
     # Ctrl-C
     ('set -m; $RUN "print(1, flush=True); time.sleep(60)" >out 2>err & '
-     'until [ -s out ]; do sleep 0.05; done; kill -INT $!; wait $! 2>/dev/null; status=$?; cat err >&2; exit $status',
-     (130, '', 'play.py: interrupted\n')),
+     'until [ -s out ]; do sleep 0.05; done; kill -INT $!; wait $! 2>/dev/null || echo $?; cat err >&2',
+     (0, '130\n', 'play.py: interrupted\n')),
     # a package is not installed; -S: without site-packages
     (f'{sys.executable} -S "{REPO}/train.py"',
      (1, '', f'train.py: needs numpy; run: pip install -r "{REPO}/requirements.txt"\n'))])

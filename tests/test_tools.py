@@ -2,14 +2,12 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
-import torch.nn.functional as F
 from conftest import REPO, is_one_line, read, run, val_losses
 
-from data import bins
-from lib.checkpoint import build
-from tools import check_loss, eval_quantization, judge_stories
+from tools import check_loss, judge_stories
 
 
 @pytest.fixture
@@ -56,31 +54,21 @@ def test_all_settings_that_influence_the_loss_are_compared(trained, monkeypatch,
 
 
 def test_each_recorded_config_still_has_its_losses():
-    with open(os.path.join(REPO, 'tools', 'reference_losses.json'), encoding='utf-8') as file:
-        for entry in json.load(file):
-            path = os.path.join(REPO, entry['what'].split(',')[0])
-            found = check_loss.differences(entry, check_loss.config_settings(path), entry['tokenizer'])
-            assert found == [] and entry['runs']
+    for entry in json.loads(Path(REPO, 'tools', 'reference_losses.json').read_text(encoding='utf-8')):
+        settings = check_loss.config_settings(os.path.join(REPO, entry['what'].split(',')[0]))
+        assert check_loss.differences(entry, settings, entry['tokenizer']) == [] and entry['runs']
     assert check_loss.NO_INFLUENCE <= check_loss.train.config.settings.keys()
 
 
-def test_quantization_is_evaluated_on_the_last_incomplete_batch_too(trained, dataset):
-    model = build(read(os.path.join(trained, 'best.pt'))).eval()
-    tokens = bins.open_bin(dataset, 'val', bins.load_meta(dataset))
-    starts = bins.val_windows(len(tokens), 32)[:5]
-    x, y = bins.get_batch(tokens, starts, 32)
-    logits = model(x)
-    loss, top1 = eval_quantization.evaluate(model, tokens, starts, batch_size=2)
-    assert loss == pytest.approx(F.cross_entropy(logits.flatten(0, 1), y.flatten()).item(), abs=1e-5)
-    assert top1.tolist() == logits.argmax(-1).flatten().tolist()
-
-
 def test_quantization_of_a_run_is_a_row_for_each_dtype_with_the_loss_of_the_run(trained, tmp_path):
-    result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=1000', cwd=tmp_path)
+    # 125 of the 126 windows, then 1: a mean of both batches' means would be another loss
+    result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=125', cwd=tmp_path)
     rows = [line.split() for line in result.out.splitlines()[2:]]
     assert [row[0] for row in rows] == ['float32', 'bfloat16', 'int8']
-    best = min(val_losses(trained))
-    assert float(rows[0][1]) == pytest.approx(best, abs=2e-4) and rows[0][-2:] == ['+0.000%', '100.00%']
+    assert float(rows[0][1]) == pytest.approx(min(val_losses(trained)), abs=2e-4)
+    assert rows[0][-2:] == ['+0.000%', '100.00%']
+    refused = run('tools/eval_quantization.py', '--batch_size=0', cwd=tmp_path)
+    assert is_one_line(refused) and 'got 0' in refused.message
 
 
 def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
@@ -90,9 +78,5 @@ def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
     kept, changed = 'Tom ran. The dog saw Tom. Tom zzz.', 'Tom ran. The dog saw Tom. Tim ran.'
     assert judge_stories.judge([kept, changed], *known) == (14 / 16, 0.5, 0)
     assert judge_stories.judge([], *known) == (0, 0, 0)
-
-
-@pytest.mark.parametrize('words', [('judge_stories', '--count=0'), ('eval_quantization', '--batch_size=0')])
-def test_a_setting_that_leaves_nothing_to_measure_ends_in_one_line(tmp_path, words):
-    result = run(f'tools/{words[0]}.py', words[1], cwd=tmp_path)
-    assert is_one_line(result) and 'got 0' in result.message
+    refused = run('tools/judge_stories.py', '--count=0', cwd='.') # nothing to judge
+    assert is_one_line(refused) and 'got 0' in refused.message
