@@ -59,7 +59,7 @@ from data.files import atomic_write
 from lib.device import autocast_for, choose_compile, choose_device, choose_dtype, peak_flops
 from lib.generate import generate
 from lib.optim import make_optimizers
-from lib.quantize import Int8Linear, quantize
+from lib.quantize import Int8Linear, prepare_for_inference
 from lib.timing import copy_bandwidth, matmul_throughput, median_seconds, peak_memory, synchronize, timed
 from model import GPT, GPTConfig
 from train import load_batch, train_step
@@ -244,14 +244,6 @@ def bench_training(s, machine, card):
 
 # ---- generation ----
 
-def prepare_for_decoding(model, dtype, device):
-    """The model in eval mode on the device, with weights of dtype, one of WEIGHT_DTYPES."""
-    model.eval()
-    if dtype == 'int8':
-        quantize(model)
-    return model.to(device) if dtype == 'int8' else model.to(device, getattr(torch, dtype))
-
-
 def gemv_lower_bound(model):
     """
     A function that does one matrix-vector product (GEMV) with each weight matrix of the model.
@@ -289,7 +281,7 @@ def time_decoding(model, context, count, device, compiled, other=None):
 
 def decode_figures(model, dtype, n_tokens, device, compiled):
     """The figures of DECODE_COLUMNS for weights of dtype; None for a context of 1,000 that does not fit."""
-    model, T = prepare_for_decoding(model, dtype, device), model.config.block_size
+    model, T = prepare_for_inference(model, dtype, device), model.config.block_size
     decode_ms, gemv_ms = time_decoding(model, min(8, T), max(1, min(n_tokens, T - 11)), device, compiled,
                                        gemv_lower_bound(model))
     few = min(24, n_tokens)

@@ -17,26 +17,20 @@ from tools import compare_harness, compare_worker
 from tools.compare_nanogpt import CPU_ROWS, GPU_ROWS, SAVED, chosen_rows
 
 TRAINING = dict(arch='gpt2', n_layer=1, n_head=2, n_embd=32, block_size=16, vocab_size=64, batch_size=2,
-                seed=1, device='cpu', dtype='float32', compile=False, betas=[0.9, 0.95], learning_rate=1e-3,
-                warmup=1, steps=3)
+                seed=1, device='cpu', dtype='float32', compile=False, betas=[0.9, 0.95], learning_rate=1e-3)
 # as nanoGPT's model.py: forward returns two values, and weights of two dimensions are decayed
 NANOGPT_MODEL = '''
-import sys
+import runpy
 from dataclasses import make_dataclass
-from importlib.util import module_from_spec, spec_from_file_location
 import torch
 from torch.nn.functional import cross_entropy
 
-sys.path.append(REPO)
-spec = spec_from_file_location('ours', REPO + '/model.py') # this file has its name
-ours = sys.modules['ours'] = module_from_spec(spec)
-spec.loader.exec_module(ours)
-
+ours = runpy.run_path(REPO + '/model.py', run_name='ours') # this file has its name
 GPTConfig = make_dataclass('GPTConfig', 'block_size vocab_size n_layer n_head n_embd dropout bias'.split())
 
-class GPT(ours.GPT):
+class GPT(ours['GPT']):
     def __init__(self, config):
-        super().__init__(ours.GPTConfig(arch='gpt2', **vars(config)))
+        super().__init__(ours['GPTConfig'](arch='gpt2', **vars(config)))
         self.transformer.wpe.weight.data *= 2
 
     def forward(self, idx, targets=None):
@@ -70,46 +64,29 @@ torch.save({'model': model.state_dict(), 'model_args': shape, 'iter_num': 20}, f
 '''
 
 
-@pytest.fixture
-def nanogpt(tmp_path, dataset):
+def make_nanogpt(folder, dataset, dims=2, cos='cos'):
     """The folder of the stand-in. dims: dimensions that its optimizer decays; cos: of its schedule"""
-    def make(dims=2, cos='cos'):
-        folder = tmp_path / 'nanogpt'
-        data = folder / 'data' / 'shakespeare_char'
-        data.mkdir(parents=True)
-        source = NANOGPT_MODEL.replace('REPO', repr(REPO)).replace('DIMS', str(dims))
-        (folder / 'model.py').write_text(source, encoding='utf-8')
-        (folder / 'train.py').write_text(NANOGPT_TRAIN.replace('COS', cos), encoding='utf-8')
-        for name in 'train.bin', 'val.bin', 'meta.json':
-            shutil.copy(os.path.join(dataset, name), data)
-        return str(folder)
-    return make
+    shutil.copytree(dataset, folder / 'data' / 'shakespeare_char')
+    source = NANOGPT_MODEL.replace('REPO', repr(REPO)).replace('DIMS', str(dims))
+    (folder / 'model.py').write_text(source, encoding='utf-8')
+    (folder / 'train.py').write_text(NANOGPT_TRAIN.replace('COS', cos), encoding='utf-8')
+    return str(folder)
 
 
-@pytest.fixture
-def harness(tmp_path):
-    """A harness with results in tmp_path/results.jsonl."""
-    def make(**settings):
-        settings = {'out': str(tmp_path / 'results.jsonl'), 'runs': 2, 'smoke_test': False} | settings
-        return compare_harness.Harness(settings, str(tmp_path), dict(os.environ), {'device_name': 'CPU'})
-    return make
-
-
-def test_runs_are_interleaved_and_every_measurement_is_recorded(harness, capsys):
-    order, here = [], harness(runs=3)
-    candidates = {side: lambda run, side=side: order.append((side, run)) or {'seconds': run ** 2}
-                  for side in ('pocketGPT', 'nanoGPT')}
-    found = compare_harness.run_interleaved(here, 'startup', candidates)
-    assert order == [(side, run) for run in (1, 2, 3) for side in ('pocketGPT', 'nanoGPT')]
-    assert found['nanoGPT']['seconds'] == {'median': 4, 'min': 1, 'max': 9, 'mean': 14 / 3}
+def test_runs_are_interleaved_and_every_measurement_is_recorded(tmp_path, capsys):
+    settings = {'out': str(tmp_path / 'results.jsonl'), 'runs': 3, 'smoke_test': False}
+    harness = compare_harness.Harness(settings, str(tmp_path), dict(os.environ), {'device_name': 'CPU'})
+    order, figures = [], [{'seconds': 1, 'target_s': None}, {'seconds': 4, 'target_s': 2}, {'seconds': 9}]
+    sides = 'pocketGPT', 'nanoGPT'
+    found = compare_harness.run_interleaved(harness, 'startup', {
+        side: lambda run, side=side: order.append((side, run)) or figures[run - 1] for side in sides})
+    assert order == [(side, run) for run in (1, 2, 3) for side in sides]
+    # what a run lacks has no median
+    assert found['nanoGPT'] == {'seconds': {'median': 4, 'min': 1, 'max': 9, 'mean': 14 / 3}}
     assert '4.00 (1.00 to 9.00) s' in capsys.readouterr().out
-    assert compare_harness.load_results(here, 'startup', 'nanoGPT') == [{'seconds': n} for n in (1, 4, 9)]
-    assert compare_harness.load_results(harness(smoke_test=True), 'startup', 'nanoGPT') == []
-
-
-def test_a_figure_that_a_run_lacks_has_no_median():
-    found = compare_harness.summarize([{'target_s': 3.0, 'seconds': 4.0}, {'target_s': None, 'seconds': 6.0}])
-    assert found.keys() == {'seconds'} and found['seconds']['median'] == 5.0
+    assert compare_harness.load_results(harness, 'startup', 'nanoGPT') == figures
+    settings['smoke_test'] = True
+    assert compare_harness.load_results(harness, 'startup', 'nanoGPT') == []
 
 
 @pytest.mark.parametrize('code, until, expected', [
@@ -122,17 +99,19 @@ def test_a_process_is_killed_at_the_line_waited_for_and_fails_in_one_line(tmp_pa
         assert [line for _, line in lines] == expected
 
 
-def test_the_validation_lines_of_train_py_are_parsed(trained):
+def test_the_lines_of_train_py_are_parsed_and_its_checkpoint_is_scored(trained, dataset):
     record = log_of(trained, 'val_loss')[-1]
-    lines = [(7.0, validation_line(record, 40)),
-             (8.0, f'{iter_label(40, 40)} | saved out/ckpt.pt, out/best.pt')]
+    lines = [(7.0, validation_line(record, 40)), (8.0, f'{iter_label(40, 40)} | saved out/ckpt.pt')]
+    assert compare_harness.find_numbers(lines, SAVED) == [(8.0, 40.0)]
     found = compare_harness.find_numbers(lines, r'\bval (?:loss )?(\d+\.\d+)')
     assert found == [(7.0, round(record['val_loss'], 4))]
-    assert compare_harness.find_numbers(lines, SAVED) == [(8.0, 40.0)]
+    request = {'data': dataset, 'device': 'cpu', 'dtype': 'float32', 'eval_tokens': 0}
+    score = compare_worker.score({'checkpoint': os.path.join(trained, 'ckpt.pt'), **request})
+    assert score['val_loss'] == pytest.approx(record['val_loss'], abs=1e-4)
 
 
 def test_throughput_follows_from_the_time_of_an_update():
-    found = compare_worker.throughput({**TRAINING, 'side': 'pocketGPT'})
+    found = compare_worker.throughput({**TRAINING, 'side': 'pocketGPT', 'warmup': 1, 'steps': 3})
     assert found['tokens_per_second'] == pytest.approx(2 * 16 / (found['step_ms'] / 1e3))
     model, _ = compare_worker.pocketgpt_model(TRAINING)
     assert found['parameters'] == sum(p.numel() for p in model.parameters())
@@ -140,53 +119,46 @@ def test_throughput_follows_from_the_time_of_an_update():
     assert found['peak_bytes'] > 10 ** 7 and found['mfu'] is None and found['dtype'] == 'float32'
 
 
-def test_the_score_is_the_validation_loss_of_the_run(trained, dataset):
-    found = compare_worker.score({'checkpoint': os.path.join(trained, 'ckpt.pt'), 'data': dataset,
-                                  'device': 'cpu', 'dtype': 'float32', 'eval_tokens': 0})
-    assert found['val_loss'] == pytest.approx(log_of(trained, 'val_loss')[-1]['val_loss'], abs=1e-4)
-
-
 def test_retokenized_text_is_the_same_text_in_fewer_tokens(dataset, tmp_path):
     compare_worker.retokenize({'data': dataset, 'out': str(tmp_path / 'bpe'), 'vocab_size': 300})
-    (new, n_new), (old, n_old) = (
-        (from_json(meta['tokenizer']).decode(bins.open_bin(folder, 'val', meta).tolist()),
-         meta['splits']['val']['tokens']) for folder in (str(tmp_path / 'bpe'), dataset)
-        for meta in [bins.load_meta(folder)])
-    assert new.removesuffix('<|endoftext|>') == old and n_new < n_old
+    texts, counts = [], []
+    for folder in dataset, str(tmp_path / 'bpe'):
+        meta = bins.load_meta(folder)
+        ids = bins.open_bin(folder, 'val', meta).tolist()
+        texts.append(from_json(meta['tokenizer']).decode(ids).removesuffix('<|endoftext|>'))
+        counts.append(len(ids))
+    assert texts[0] == texts[1] and counts[1] < counts[0]
 
 
 @pytest.mark.parametrize('changes, same', [({}, True), ({'dims': 3}, False), ({'cos': 'sin'}, False)],
                          ids=['unchanged', 'without weight decay', 'with another schedule'])
-def test_the_losses_show_whether_both_sides_train_alike(nanogpt, dataset, changes, same):
-    found = compare_worker.losses({**TRAINING, 'steps': 20, 'data': dataset, 'nanogpt': nanogpt(**changes)})
+def test_the_losses_show_whether_both_sides_train_alike(dataset, tmp_path, changes, same):
+    nanogpt = make_nanogpt(tmp_path, dataset, **changes)
+    found = compare_worker.losses({**TRAINING, 'steps': 20, 'data': dataset, 'nanogpt': nanogpt})
     assert len(found['pocketGPT']) == len(found['nanoGPT']) == 20
     assert found['pocketGPT'][-1] < found['pocketGPT'][0]
     assert (found['weights_difference'] < 2e-6) == same and (found['difference'] < 1e-5 or not same)
 
 
-@pytest.mark.parametrize('flags, message', [
-    (['--rows=losses,P0'], "gpu_shakespeare, got 'P0'"), (['--cases=1B'], "got '1B'"),
-    (['--runs=0'], 'runs: expected at least 1'), (['--minutes=0'], 'minutes: expected more than 0'),
-    (['--batches=64,x'], "batches: expected numbers like 64,32, got '64,x'"),
-    (['--learning_rates=fast'], "learning_rates: expected numbers like 6e-4,1e-3, got 'fast'"),
-    ([], "expected a checkout of nanoGPT with train.py, got ''"), (['--nanogpt=bare'], 'prepare.py there')])
-def test_settings_that_cannot_be_measured_end_in_one_line(flags, message, tmp_path):
-    (tmp_path / 'bare').mkdir()
-    (tmp_path / 'bare' / 'train.py').write_text('', encoding='utf-8')
-    result = run('tools/compare_nanogpt.py', *flags, cwd=tmp_path)
+@pytest.mark.parametrize('flag, message', [
+    ('--rows=losses,P0', "gpu_shakespeare, got 'P0'"), ('--cases=1B', "got '1B'"),
+    ('--runs=0', 'runs: expected at least 1'), ('--minutes=0', 'minutes: expected more than 0'),
+    ('--batches=64,x', "batches: expected numbers like 64,32, got '64,x'"),
+    ('--nanogpt=x', "a checkout of nanoGPT with train.py, got 'x'"), ('--nanogpt=.', 'prepare.py there')])
+def test_settings_that_cannot_be_measured_end_in_one_line(flag, message, tmp_path):
+    (tmp_path / 'train.py').touch()
+    result = run('tools/compare_nanogpt.py', flag, cwd=tmp_path)
     assert is_one_line(result) and message in result.message
-
-
-def test_rows_are_accepted_by_their_old_names():
+    # former names of the rows are no mistakes
     assert chosen_rows('P1,P2,P3,P4,P8,losses,end,G1,G2,G4,P5,sweep,P6,P7') == [*CPU_ROWS, *GPU_ROWS]
 
 
 @pytest.mark.slow
-def test_a_smoke_test_runs_rows_of_every_kind_on_any_machine(nanogpt, tmp_path):
-    folder, config_file = nanogpt(), 'config/train_shakespeare_char.py'
+def test_a_smoke_test_runs_rows_of_every_kind_on_any_machine(dataset, tmp_path):
+    folder, race = make_nanogpt(tmp_path / 'nanogpt', dataset), 'config/train_shakespeare_char.py'
     flags = (f'--nanogpt={folder}', '--device=cpu', '--runs=1', '--threads=1', '--cases=0.8M',
-             '--compiled=False', '--learning_rates=1e-3', f'--race={config_file}',
-             f'--race_best={config_file}', f'--dataset={folder}/data/shakespeare_char')
+             '--compiled=False', '--learning_rates=1e-3', f'--race={race}', f'--race_best={race}',
+             f'--dataset={dataset}')
     refused = run('tools/compare_nanogpt.py', *flags, '--rows=gpu_sweep', cwd=tmp_path)
     assert is_one_line(refused) and 'gpu_sweep: expected --device=cuda, got cpu' in refused.message
     rows = 'time_to_loss', 'best_loss', 'throughput', 'startup', *GPU_ROWS

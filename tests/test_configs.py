@@ -1,54 +1,121 @@
-"""What holds for every file of a kind: configs run, scripts can be imported, imports point one way."""
+"""What holds for every file of a kind: configs run, imports have no effect and point one way."""
 import ast
+import contextlib
 import graphlib
+import io
 import json
 import os
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, process, read, run
+from conftest import REPO, STOP_SIGNALS, read, run
 
 from configurator import configure
 
 # the .py files of the repository, without what runs and virtual environments leave behind
 FILES = sorted(str(path.relative_to(REPO)) for path in [
-    *Path(REPO).glob('*.py'), *(path for folder in ('config', 'data', 'lib', 'tools', 'tests')
+    *Path(REPO).glob('*.py'), *(path for folder in ('config', 'data', 'lib', 'tools')
                                 for path in Path(REPO, folder).rglob('*.py'))])
 SOURCES = {path: Path(REPO, path).read_text(encoding='utf-8') for path in FILES}
+TREES = {path: ast.parse(source) for path, source in SOURCES.items()}
 CONFIGS = [path for path in FILES if path.startswith('config/')]
-SCRIPTS = [path for path in FILES if '\nconfig = configure(' in SOURCES[path] and 'tests/' not in path]
+MODULES = [path for path in FILES if path not in CONFIGS]
+SCRIPTS = [path for path in FILES if '\nconfig = configure(' in SOURCES[path]]
 # sizes only; what else a config says stays, so that it is run
 SMALL = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--vocab_size=0', '--block_size=32', '--batch_size=2',
-         '--gradient_accumulation_steps=2', '--max_iters=2', '--sample_tokens=8', '--max_samples=-1',
-         '--device=cpu', '--dtype=float32')
+         '--gradient_accumulation_steps=2', '--max_iters=2', '--eval_tokens=256', '--sample_tokens=8',
+         '--max_samples=-1', '--device=cpu', '--dtype=float32')
+HELP = '''
+import contextlib, runpy, sys
+for path in sys.argv[1:]:
+    sys.argv = [path, '--help']
+    with contextlib.suppress(SystemExit):
+        runpy.run_path(path, run_name='__main__')
+    print(end='\\f')
+'''
 
 
-def settings_of(config):
-    exec(SOURCES[config], values := {})
-    return values
+def state():
+    """What an import must leave as it is. The folder is the working directory, in which it could write."""
+    return {'environment': dict(os.environ), 'folder': os.listdir(), 'hook': sys.excepthook,
+            'signals': [signal.getsignal(number) for number in STOP_SIGNALS],
+            'threads': torch.get_num_threads(), 'dtype': torch.get_default_dtype(),
+            'seed': torch.initial_seed(), 'random': torch.get_rng_state().tolist()}
+
+
+@pytest.fixture(scope='module')
+def imported(tmp_path_factory):
+    """{file: its globals after an import}, the state before and after all imports, and what they printed"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'path', sys.path.copy()) # to which a file in tools/ adds the repository
+        patch.setattr(sys, 'argv', ['x.py', '--nonsense', 'nosuch.py'])
+        patch.chdir(tmp_path_factory.mktemp('import'))
+        for name in os.environ:
+            patch.delenv(name) # what a script sets by default would else stay unnoticed
+        before, out = state(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            found = {path: runpy.run_path(os.path.join(REPO, path), run_name='imported') for path in MODULES}
+        return found, before, state(), out.getvalue()
+
+
+def test_importing_a_file_reads_no_command_line_prints_nothing_and_changes_nothing(imported):
+    _, before, after, out = imported
+    assert after == before and out == ''
+
+
+def test_every_command_in_pages_and_docstrings_has_settings_that_exist(imported):
+    pages = [*Path(REPO).glob('*.md'), *Path(REPO, 'docs').rglob('*.md')]
+    texts = {str(path.relative_to(REPO)): path.read_text(encoding='utf-8') for path in pages} | SOURCES
+    shown, places = {}, set() # {script: the words of all its commands}
+    for path, text in texts.items():
+        for command in re.findall(r'(?m)(?:^[ #]*|`|&& )(?:python|torchrun [^`]*?) ([^`&\n|]+)', text):
+            script, _, words = command.partition(' ')
+            if script in SCRIPTS:
+                places.add(path)
+                shown.setdefault(script, []).extend(shlex.split(words, comments=True))
+    assert {'README.md', 'train.py', 'docs/benchmarks.md'} <= places
+    for script, words in shown.items():
+        configure(dict(imported[0][script]), [word for word in words if word != '--help'])
+
+
+def test_help_of_every_script_lists_its_settings_and_needs_no_package():
+    words = sys.executable, '-S', '-c', HELP, *SCRIPTS # -S: without torch and all other packages
+    done = subprocess.run(words, cwd=REPO, capture_output=True, encoding='utf-8')
+    assert done.returncode == 0, done.stderr
+    for path, text in zip(SCRIPTS, done.stdout.split('\f')[:-1], strict=True):
+        head = SOURCES[path].partition('\nconfig = configure(')[0]
+        assert re.findall('(?m)^  --([a-z0-9_]+)  ', text) == \
+            re.findall('(?m)^([a-z][a-z0-9_]*)(?:: [a-z]+)? = ', head) != []
+
+
+def test_an_installed_pocketgpt_has_every_module_of_the_top_level():
+    listed = re.search(r'py-modules = (.*)', Path(REPO, 'pyproject.toml').read_text(encoding='utf-8'))[1]
+    assert json.loads(listed) == sorted(path.removesuffix('.py') for path in FILES if '/' not in path)
 
 
 @pytest.mark.parametrize('config', CONFIGS)
-def test_every_config_runs_for_two_updates_with_its_sizes_shrunk(config, dataset, tmp_path):
+def test_a_config_has_values_of_the_right_types_and_runs_for_two_updates_with_its_sizes_shrunk(
+        config, imported, dataset, tmp_path, monkeypatch):
+    exec(SOURCES[config], values := {})
+    defaults = imported[0]['train.py']['config'].settings
+    assert [name for name, old in defaults.items() if type(values.get(name, old)) is not type(old)] == []
+    monkeypatch.setitem(sys.modules, 'matplotlib', None) # drawing takes longer than the run
     # from scratch: no test can download the weights of GPT-2
     result = run('train.py', config, f'--dataset={dataset}', '--init_from=scratch', *SMALL, cwd=tmp_path)
-    assert result.status == 0, result.message
-    assert ' val ' in result.out
-    out_dir = tmp_path / ('out-' + Path(config).stem.removeprefix('train_'))
-    if settings_of(config).get('eval_only'):
-        assert not out_dir.exists()
-    else:
-        assert read(out_dir / 'ckpt.pt')['iter_num'] == 2
+    assert result.status == 0 and ' val ' in result.out, result.message
+    path = tmp_path / ('out-' + Path(config).stem.removeprefix('train_')) / 'ckpt.pt'
+    assert read(path)['iter_num'] == 2 if not values.get('eval_only') else not path.parent.exists()
 
 
 @pytest.mark.slow
-def test_a_config_that_finetunes_gpt2_runs_from_its_weights(tmp_path, monkeypatch):
+def test_a_config_that_finetunes_gpt2_runs_from_its_weights(tmp_path, monkeypatch, no_network):
     transformers = pytest.importorskip('transformers')
     torch.manual_seed(0)
     shape = transformers.GPT2Config(n_positions=32, n_embd=16, n_layer=2, n_head=2)
@@ -57,71 +124,11 @@ def test_a_config_that_finetunes_gpt2_runs_from_its_weights(tmp_path, monkeypatc
     for split, count in (('train', 2000), ('val', 300)):
         ids = torch.arange(count) * 7919 % 50257
         ids.to(torch.uint16).numpy().tofile(tmp_path / 'tokens' / f'{split}.bin')
-    monkeypatch.setenv('https_proxy', 'http://127.0.0.1:9') # GPT-2's vocabulary cannot be downloaded
-    monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'empty'))
     assert run('data/text/prepare.py', '--input=tokens', '--tokenizer=gpt2', cwd=tmp_path).status == 0
-    sizes = '--block_size=32', '--batch_size=2', '--gradient_accumulation_steps=2', '--max_iters=2'
-    words = 'config/finetune_shakespeare.py', '--dataset=tokens', *sizes, '--device=cpu', '--out_dir=out'
-    result = run('train.py', *words, cwd=tmp_path)
-    assert result.status == 0, result.message
-    assert 'model gpt2: ' in result.out and ' val ' in result.out and (tmp_path / 'out' / 'ckpt.pt').exists()
-
-
-# ---- every script ----
-
-@pytest.fixture(scope='module')
-def namespaces():
-    """{script: its globals after an import}"""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'path', [REPO, *sys.path])
-        return {path: runpy.run_path(os.path.join(REPO, path), run_name='imported') for path in SCRIPTS}
-
-
-def commands():
-    """(file, script, words) for every command that a page, a config file or a docstring shows."""
-    pages = {str(path.relative_to(REPO)): path.read_text(encoding='utf-8') for path in
-             [*Path(REPO).glob('*.md'), *Path(REPO, 'docs').rglob('*.md')]}
-    for path, text in {**pages, **SOURCES}.items():
-        for command in re.findall(r'(?m)(?:^[ #]*|`|&& )(?:python|torchrun [^`]*?) ([^`&\n|]+)', text):
-            script, _, words = command.partition(' ')
-            if script in SCRIPTS and 'tests/' not in path:
-                yield path, script, shlex.split(words, comments=True)
-
-
-def test_every_command_in_pages_and_docstrings_has_settings_that_exist(namespaces):
-    shown = list(commands())
-    assert {'README.md', 'train.py', 'docs/benchmarks.md'} <= {path for path, _, _ in shown}
-    for _, script, words in shown:
-        configure(dict(namespaces[script]), [word for word in words if word != '--help'])
-
-
-@pytest.mark.parametrize('config', CONFIGS)
-def test_a_config_writes_its_values_in_the_type_of_their_defaults(config, namespaces):
-    values, defaults = settings_of(config), namespaces['train.py']['config'].settings
-    assert [name for name, old in defaults.items() if type(values.get(name, old)) is not type(old)] == []
-
-
-def test_importing_a_script_has_no_effect(tmp_path):
-    names = [path.removesuffix('.py').replace('/', '.') for path in SCRIPTS]
-    program = f'import sys; sys.path.insert(0, {REPO!r}); import ' + ', '.join(names)
-    result = subprocess.run([sys.executable, '-c', program, '--nonsense', 'nosuch.py'], cwd=tmp_path,
-                            capture_output=True, encoding='utf-8')
-    assert (result.returncode, result.stdout, result.stderr) == (0, '', '')
-    assert os.listdir(tmp_path) == []
-
-
-def test_help_of_every_script_lists_its_settings_and_needs_no_package(tmp_path):
-    for path in SCRIPTS:
-        done = process(path, '--help', before=['-S'], cwd=tmp_path) # -S: without torch and all other packages
-        assert done.returncode == 0, done.stderr
-        head = SOURCES[path].partition('\nconfig = configure(')[0]
-        assert re.findall('(?m)^  --([a-z0-9_]+)  ', done.stdout) == \
-            re.findall('(?m)^([a-z][a-z0-9_]*)(?:: [a-z]+)? = ', head) != []
-
-
-def test_an_installed_pocketgpt_has_every_module_of_the_top_level():
-    listed = re.search(r'py-modules = (.*)', Path(REPO, 'pyproject.toml').read_text(encoding='utf-8'))[1]
-    assert json.loads(listed) == sorted(path.removesuffix('.py') for path in FILES if '/' not in path)
+    words = '--block_size=32', '--batch_size=2', '--max_iters=2', '--device=cpu', '--out_dir=out'
+    result = run('train.py', 'config/finetune_shakespeare.py', '--dataset=tokens', *words, cwd=tmp_path)
+    assert result.status == 0 and 'model gpt2: ' in result.out and ' val ' in result.out, result.message
+    assert (tmp_path / 'out' / 'ckpt.pt').exists()
 
 
 # ---- the shape of the repository ----
@@ -132,21 +139,18 @@ LEVELS = {'configurator': 1, 'model': 1, 'data': 2, 'lib': 3, 'bench': 5, 'tools
 
 def imports_of(path):
     """Paths of this repository, and names of packages, that a file imports anywhere in it."""
-    for node in ast.walk(ast.parse(SOURCES[path])):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [f'{node.module}.{alias.name}' for alias in node.names]
-        else:
+    for node in ast.walk(TREES[path]):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
             continue
-        for name in names:
+        prefix = f'{node.module}.' if isinstance(node, ast.ImportFrom) else ''
+        for name in [prefix + alias.name for alias in node.names]:
             as_path = name.replace('.', '/')
             found = {f'{as_path}.py', f'{os.path.dirname(as_path)}.py'} & set(FILES)
             yield found.pop() if found else name.partition('.')[0]
 
 
 def test_imports_point_one_way_and_make_no_cycle():
-    graph = {path: set(imports_of(path)) for path in FILES if not path.startswith(('tests/', 'config/'))}
+    graph = {path: set(imports_of(path)) for path in MODULES}
     level = {path: LEVELS.get(path.partition('/')[0].removesuffix('.py'), 4) for path in graph}
     inner = {path: imported & set(graph) for path, imported in graph.items()}
     assert [(path, other) for path in inner for other in inner[path]
@@ -158,10 +162,9 @@ def test_imports_point_one_way_and_make_no_cycle():
 
 
 def test_no_function_is_longer_than_60_lines_and_no_file_longer_than_450_but_train_py():
-    sources = {path: source for path, source in SOURCES.items() if not path.startswith('tests/')}
     limits = {'train.py': 520} # of which 90 are settings
-    found = [path for path, source in sources.items() if source.count('\n') > limits.get(path, 450)]
-    for path, source in sources.items():
-        found += [f'{path}: {node.name}' for node in ast.walk(ast.parse(source))
+    found = [path for path, source in SOURCES.items() if source.count('\n') > limits.get(path, 450)]
+    for path in FILES:
+        found += [f'{path}: {node.name}' for node in ast.walk(TREES[path])
                   if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 60]
     assert found == []

@@ -1,32 +1,74 @@
-"""tools/eval_quantization.py, tools/judge_stories.py and tools/datasets.py."""
+"""tools/check_loss.py, tools/eval_quantization.py and tools/judge_stories.py."""
+import json
 import os
+import shutil
+from pathlib import Path
 
 import pytest
-import torch.nn.functional as F
-from conftest import is_one_line, log_of, read, run
+from conftest import REPO, is_one_line, read, run, val_losses
 
-from data import bins
-from lib.checkpoint import build
-from tools import eval_quantization, judge_stories
+from tools import check_loss, judge_stories
 
 
-def test_quantization_is_evaluated_on_the_last_incomplete_batch_too(trained, dataset):
-    model = build(read(os.path.join(trained, 'best.pt'))).eval()
-    tokens = bins.open_bin(dataset, 'val', bins.load_meta(dataset))
-    starts = bins.val_windows(len(tokens), 32)[:5]
-    x, y = bins.get_batch(tokens, starts, 32)
-    logits = model(x)
-    loss, top1 = eval_quantization.evaluate(model, tokens, starts, batch_size=2)
-    assert loss == pytest.approx(F.cross_entropy(logits.flatten(0, 1), y.flatten()).item(), abs=1e-5)
-    assert top1.tolist() == logits.argmax(-1).flatten().tolist()
+@pytest.fixture
+def check(trained, tmp_path):
+    """A function that runs check_loss.py on a copy of a run, with its losses, changed, in known.json."""
+    shutil.copytree(trained, tmp_path / 'out')
+    words = '--out_dir=out', '--reference=known.json'
+    assert '1 of out' in run('tools/check_loss.py', *words, '--record', cwd=tmp_path).out
+    entry, = json.loads((tmp_path / 'known.json').read_text())
+
+    def check(shift=0, **changes):
+        recorded = {iter_num: loss - shift for iter_num, loss in entry['runs'][0].items()}
+        changed = entry | {'settings': entry['settings'] | changes, 'runs': [recorded]}
+        (tmp_path / 'known.json').write_text(json.dumps([changed]))
+        return run('tools/check_loss.py', *words, cwd=tmp_path)
+    return check
+
+
+def test_a_loss_outside_the_recorded_range_is_reported_and_other_settings_are_refused(check, trained):
+    for shift, expected in (0, 'normal'), (0.2, 'high'), (-0.2, 'low'), (0.02, 'normal'):
+        result = check(shift)
+        row = [line for line in result.out.splitlines() if ' to ' in line][-1]
+        assert row.endswith(expected) and f'{val_losses(trained)[-1]:.4f}' in row
+        assert result.status == (expected != 'normal')
+    refused = check(beta2=0.5)
+    assert is_one_line(refused) and refused.message.endswith('closest is out: beta2 0.5, here 0.95')
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({'seed': 2, 'log_interval': 7, 'dataset': '/elsewhere/bins'}, []), ({'init_from': 'resume'}, []),
+    ({'schedule': None, 'muon_momentum': None}, []), # older than these settings
+    ({'n_embd': None, 'embedding_dimension': 32}, []), # renamed since
+    ({'n_embd': None, 'embedding_dimension': 8}, ['n_embd']), ({'dataset': 'other'}, ['dataset']),
+    ({'vocab_size': 128, 'dtype': 'float16'}, ['vocab_size', 'dtype']),
+    ({'label_smoothing': 0.0}, []), ({'label_smoothing': 0.1}, ['label_smoothing'])])
+def test_all_settings_that_influence_the_loss_are_compared(trained, monkeypatch, changes, expected):
+    checkpoint = read(os.path.join(trained, 'ckpt.pt'))
+    settings = checkpoint['settings']
+    entry = {'settings': check_loss.relevant(settings, checkpoint['model_config']), 'tokenizer': ''}
+    monkeypatch.setitem(check_loss.train.config.settings, 'label_smoothing', 0.0) # new in train.py since then
+    changed = {name: value for name, value in (settings | changes).items() if value is not None}
+    found = check_loss.differences(entry, check_loss.relevant(changed, {}), '')
+    assert [sentence.split()[0] for sentence in found] == expected
+
+
+def test_each_recorded_config_still_has_its_losses():
+    for entry in json.loads(Path(REPO, 'tools', 'reference_losses.json').read_text(encoding='utf-8')):
+        settings = check_loss.config_settings(os.path.join(REPO, entry['what'].split(',')[0]))
+        assert check_loss.differences(entry, settings, entry['tokenizer']) == [] and entry['runs']
+    assert check_loss.NO_INFLUENCE <= check_loss.train.config.settings.keys()
 
 
 def test_quantization_of_a_run_is_a_row_for_each_dtype_with_the_loss_of_the_run(trained, tmp_path):
-    result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=1000', cwd=tmp_path)
+    # 125 of the 126 windows, then 1: a mean of both batches' means would be another loss
+    result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=125', cwd=tmp_path)
     rows = [line.split() for line in result.out.splitlines()[2:]]
     assert [row[0] for row in rows] == ['float32', 'bfloat16', 'int8']
-    best = min(record['val_loss'] for record in log_of(trained, 'val_loss'))
-    assert float(rows[0][1]) == pytest.approx(best, abs=2e-4) and rows[0][-2:] == ['+0.000%', '100.00%']
+    assert float(rows[0][1]) == pytest.approx(min(val_losses(trained)), abs=2e-4)
+    assert rows[0][-2:] == ['+0.000%', '100.00%']
+    refused = run('tools/eval_quantization.py', '--batch_size=0', cwd=tmp_path)
+    assert is_one_line(refused) and 'got 0' in refused.message
 
 
 def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
@@ -36,10 +78,5 @@ def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
     kept, changed = 'Tom ran. The dog saw Tom. Tom zzz.', 'Tom ran. The dog saw Tom. Tim ran.'
     assert judge_stories.judge([kept, changed], *known) == (14 / 16, 0.5, 0)
     assert judge_stories.judge([], *known) == (0, 0, 0)
-
-
-@pytest.mark.parametrize('script, flag', [('judge_stories', '--count=0'),
-                                          ('eval_quantization', '--batch_size=0')])
-def test_a_setting_that_leaves_nothing_to_measure_ends_in_one_line(tmp_path, script, flag):
-    result = run(f'tools/{script}.py', flag, cwd=tmp_path)
-    assert is_one_line(result) and 'got 0' in result.message
+    refused = run('tools/judge_stories.py', '--count=0', cwd='.') # nothing to judge
+    assert is_one_line(refused) and 'got 0' in refused.message

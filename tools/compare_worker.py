@@ -25,7 +25,7 @@ if __name__ == '__main__' and request.get('side') != 'nanoGPT':
 
 import torch
 
-from bench import build_model, prepare_for_decoding
+from bench import build_model
 from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
@@ -33,6 +33,7 @@ from lib.checkpoint import build, read_checkpoint
 from lib.device import autocast_for, choose_device, choose_dtype, peak_flops
 from lib.generate import Sampling, generate, make_noise
 from lib.optim import all_groups, lr_multiplier, make_optimizers
+from lib.quantize import prepare_for_inference
 from lib.timing import peak_memory, timed
 from train import evaluate, train_step
 
@@ -214,7 +215,7 @@ def decode(p):
             with torch.no_grad():
                 model.generate(idx, n, temperature=0.8, top_k=200)
     else:
-        model = prepare_for_decoding(build_model(p), p['weight_dtype'], p['device'])
+        model = prepare_for_inference(build_model(p), p['weight_dtype'], p['device'])
         noise = make_noise(p['seed'], [0], n)
 
         def run():

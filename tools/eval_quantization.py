@@ -22,10 +22,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from bench import WEIGHT_DTYPES, prepare_for_decoding
+from bench import WEIGHT_DTYPES
 from data import bins
 from data.datasets import dataset_of_run
 from lib.checkpoint import BEST, build, read_checkpoint
+from lib.quantize import prepare_for_inference
 
 
 @torch.no_grad()
@@ -59,7 +60,7 @@ def main():
     print(f'{"weights":10} {"loss":>8} {"perplexity":>12} {"change":>9} {"top-1 agreement":>16}')
     reference = None # of float32, the first dtype
     for dtype in WEIGHT_DTYPES:
-        model = prepare_for_decoding(build(checkpoint, path), dtype, 'cpu')
+        model = prepare_for_inference(build(checkpoint, path), dtype, 'cpu')
         loss, top1 = evaluate(model, tokens, starts, batch_size)
         reference = reference or (loss, top1)
         print(f'{dtype:10} {loss:8.4f} {math.exp(loss):12.4f} {math.exp(loss - reference[0]) - 1:+9.3%} '
