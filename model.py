@@ -25,8 +25,7 @@ ACTIVATIONS = {'swiglu': lambda gate, up: F.silu(gate) * up, 'gelu': F.gelu,
 
 @dataclass
 class GPTConfig:
-    # to add one: a field whose default leaves old checkpoints unchanged, a setting of train.py of the same
-    # name, and a sentence in problems() if one arch ignores it
+    # to add one: a field, a setting of train.py of the same name, a check in problems() if an arch ignores it
     arch: str = 'modern' # 'modern' or 'gpt2'
     vocab_size: int = 50304 # rows of the embedding; may be padded beyond what the tokenizer uses
     block_size: int = 1024 # maximum context length, in tokens
@@ -50,8 +49,9 @@ class GPTConfig:
 
     def problems(self):
         """What is invalid, as a list of sentences; empty for a valid config."""
-        sizes = 'vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd'
-        found = [f'{n} must be at least 1, got {getattr(self, n)}' for n in sizes if getattr(self, n) < 1]
+        sizes = dict(vocab_size=10**8, block_size=10**8, n_layer=10**4, n_head=10**4, n_embd=10**6)
+        found = [f'{name} must be from 1 to {most}, got {getattr(self, name)}'
+                 for name, most in sizes.items() if not 1 <= getattr(self, name) <= most]
         if self.arch not in ('modern', 'gpt2'):
             found.append(f"arch must be 'modern' or 'gpt2', got {self.arch!r}")
         if self.activation not in ('', *ACTIVATIONS):

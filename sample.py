@@ -109,7 +109,8 @@ def check_settings(s, typed):
 def can_be_written(path):
     """Whether a file can be written at path: in a folder, or a device or pipe."""
     folder = os.path.dirname(os.path.realpath(path))
-    return not os.path.isdir(path) and os.access(path if is_stream(path) else folder, os.W_OK)
+    is_file_name = os.path.basename(path) and not os.path.isdir(path)
+    return is_file_name and os.access(path if is_stream(path) else folder, os.W_OK)
 
 
 def ineffective_settings(s, typed):
@@ -135,7 +136,7 @@ def read_text(where, path):
     """The contents of a UTF-8 file without its byte order mark; where: the setting that named it."""
     try:
         with open(path, encoding='utf-8-sig') as file:
-            return file.read()
+            return file.read().replace('\ufeff', '') # of joined files
     except (OSError, ValueError) as error:
         raise SystemExit(f'{where}: {path} cannot be read as UTF-8 text ({error})') from None
 
@@ -211,7 +212,8 @@ def load_tokenizer(checkpoint, path, tokenizer_file):
     else:
         raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
                          '--tokenizer=FILE')
-    if tokenizer.n_vocab > rows:
+    is_wrong_char = 'tokenizer' not in checkpoint and tokenizer.kind == 'char' and tokenizer.n_vocab != rows
+    if tokenizer.n_vocab > rows or is_wrong_char: # nanoGPT does not pad characters
         raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
                          f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
     return tokenizer

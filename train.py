@@ -109,8 +109,15 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.datasets import find_dataset, has_bins, is_prepared, prepare
-from lib.checkpoint import GPT2_NAMES, RunState, build, holds_a_run, load_initial_checkpoint
+from data.datasets import find_dataset, has_bins, is_prepared, prepare, prepare_command
+from lib.checkpoint import (
+    GPT2_NAMES,
+    RunState,
+    build,
+    holds_a_run,
+    load_initial_checkpoint,
+    replaced_by_new_run,
+)
 from lib.device import (
     Machine,
     explain_oom,
@@ -132,7 +139,7 @@ from lib.plan import (
     resumed_settings,
 )
 from lib.recipe import OPTIMIZERS, choose_optimizer
-from lib.recorder import Recorder, quoted
+from lib.recorder import Recorder, lock_run_dir, quoted
 from model import GPT, GPTConfig
 
 # ---- settings ----
@@ -142,10 +149,11 @@ def check_settings(s, run_dir, world_size=1):
     wrong = problems(s, world_size)
     if os.path.exists(run_dir) and not os.path.isdir(run_dir):
         wrong.append(f'out_dir: expected a folder, got the file {run_dir}')
-    if holds_a_run(run_dir) and not (s['init_from'] in ('resume', 'auto') or s['overwrite'] or s['eval_only']
-                                     or s['dry_run']):
-        wrong.append(f'{run_dir} already holds a run; use --init_from=resume to continue it, --overwrite to '
-                     'replace it, or another --out_dir')
+    resumes = s['init_from'] == 'resume' or s['init_from'] == 'auto' and holds_a_run(run_dir)
+    found = replaced_by_new_run(run_dir, s['init_from'])
+    if found and not (resumes or s['eval_only'] or s['dry_run'] or s['overwrite']):
+        wrong.append(f'{run_dir} already holds a run ({found[0]}); use --init_from=resume to continue it, '
+                     '--overwrite to replace it, or another --out_dir')
     if wrong:
         raise SystemExit('train.py: ' + '; '.join(wrong))
 
@@ -446,15 +454,19 @@ def stop_and_minutes(run, signals):
 
 # ---- before and after training ----
 
-def prepare_data(s, run_dir, init_path, resuming, world_size):
+def prepare_data(s, run_dir, checkpoint, path, resuming, world_size):
     """
     (folder, meta) of the dataset, prepared first if need be; for a dry run, in a temporary folder.
 
-    init_path: the checkpoint whose tokenizer is used for --input; '': none
+    checkpoint, path: what the run starts from, whose tokenizer is then used for --input; {} and '': nothing
     """
     text, max_samples = s['input'], s['max_samples']
     folder, script = find_dataset(s['dataset'], run_dir, bool(text), max_samples)
-    tokenizer = 'gpt2' if text and init_path in GPT2_NAMES else init_path if text else ''
+    tokenizer = '' if not text else 'gpt2' if path in GPT2_NAMES else path
+    if text and checkpoint and 'tokenizer' not in checkpoint:
+        raise SystemExit(f'{path}: expected a checkpoint with its tokenizer for --input, got one without, as '
+                         "nanoGPT's; prepare the text with its meta.pkl, and use --dataset=FOLDER: python "
+                         f'data/text/prepare.py --input={quoted(text)} --tokenizer=meta.pkl --out=FOLDER')
     # a resumed run keeps its bins, though the text that they are from may have changed or be gone
     if not (has_bins(folder) if resuming else is_prepared(folder, text, max_samples, tokenizer, script)):
         if s['dry_run']:
@@ -462,8 +474,8 @@ def prepare_data(s, run_dir, init_path, resuming, world_size):
                 prepare(scratch, script, text, max_samples, tokenizer)
                 return folder, bins.load_meta(scratch)
         if s['eval_only'] or world_size > 1: # must not write; the other ranks must not wait for hours
-            raise SystemExit(f'{folder}: expected prepared data, got none; first run this command as one '
-                             'process, without --eval_only, or ' + bins.how_to_prepare(folder))
+            command = prepare_command(folder, script, text, max_samples, tokenizer)
+            raise SystemExit(f'{folder}: expected prepared data, got none; first run: {command}')
         prepare(folder, script, text, max_samples, tokenizer)
     return folder, bins.load_meta(folder, every_byte=s['check_data'])
 
@@ -477,21 +489,27 @@ def resume_command():
 
 
 def main():
-    s, run_dir = config.settings, out_dir or default_out_dir(config.files, dataset)
-    given, ranks = config.typed | config.filed, torchrun_ranks()
-    world_size = ranks[2] if ranks else 1
-    if ranks and ranks[0] > 0: # rank 0 prints
+    ranks = torchrun_ranks()
+    rank, world_size = (ranks[0], ranks[2]) if ranks else (0, 1)
+    if rank > 0: # rank 0 prints
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')
-    check_settings(s, run_dir, world_size)
+    run_dir = out_dir or default_out_dir(config.files, dataset)
+    check_settings(config.settings, run_dir, world_size)
+    with lock_run_dir(run_dir, enabled=rank == 0 and not (eval_only or dry_run)):
+        start(config.settings, run_dir)
+
+
+def start(s, run_dir):
+    """Set everything up, and then evaluate, print the plan, or train and show the result."""
+    given = config.typed | config.filed
     checkpoint, path = load_initial_checkpoint(init_from, run_dir)
     resuming = init_from in ('resume', 'auto') and bool(checkpoint)
     if resuming:
         s = resumed_settings(s, given, checkpoint, path)
-    folder, meta = prepare_data(s, run_dir, path, resuming, world_size)
-    if resuming and 'dataset' not in config.typed:
-        check_same_data(folder, meta, checkpoint, path)
     machine = setup_machine(device, dtype, compile, backend)
-
+    folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, machine.world_size)
+    if resuming:
+        check_same_data(s, folder, meta, checkpoint, path)
     shape = choose_config(checkpoint, path, s, config.typed, given, meta)
     plan = make_plan(s, config.typed, shape, meta)
     print_plan(s, plan, shape, folder, meta)
@@ -504,7 +522,6 @@ def main():
     if resuming and plan.is_over(run.state) and not plan.is_eval_due(run.state):
         return say(f'{run_dir} is already at iter {run.state.iter_num} of {plan.max_iters}: nothing to do; '
                    'raise --max_iters to continue')
-
     with Recorder(run, plan, run_dir, s, meta, path if resuming else '') as recorder:
         stopped_by = train(run, plan, recorder, s, StopSignals())
         recorder.finish(stopped_by, resume_command())

@@ -19,6 +19,7 @@ from data.files import make_folder
 
 ROOT = os.path.dirname(DATA)
 OUT_DIR = 'choose another --out_dir'
+SIGNALS = 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2' # as train.py takes them
 
 
 def find_dataset(dataset, run_dir, own_text=False, max_samples=-1):
@@ -126,14 +127,10 @@ def prepare(folder, script, own_text, max_samples, tokenizer=''):
     tokenizer: as --tokenizer of prepare.py; '': as prepare.py has it
     raises SystemExit when it fails, or when a signal arrives
     """
-    if script is None:
-        raise SystemExit(f'{folder}: expected train.bin and val.bin, found neither, nor a prepare.py that '
-                         'makes them; choose another --dataset')
+    command = prepare_command(folder, script, own_text, max_samples, tokenizer)
     make_folder(folder, OUT_DIR) # found out before the work
-    flags = {'out': folder} | flags_of(own_text, max_samples, tokenizer)
-    command = [sys.executable, script, *(f'--{name}={value}' for name, value in flags.items())]
-    print(f'{folder}: not prepared yet; running: python {shlex.join(command[1:])}', flush=True)
-    status, stopped_by = run_child(command)
+    print(f'{folder}: not prepared yet; running: {command}', flush=True)
+    status, stopped_by = run_child([sys.executable, *shlex.split(command)[1:]])
     if stopped_by:
         raise SystemExit(f'{folder}: stopped by {stopped_by} before the dataset was complete; run the same '
                          'command again')
@@ -144,11 +141,20 @@ def prepare(folder, script, own_text, max_samples, tokenizer=''):
         raise SystemExit(status) # it has printed why
 
 
+def prepare_command(folder, script, own_text, max_samples, tokenizer=''):
+    """The command that prepare() runs, as it can be typed. SystemExit without a prepare.py."""
+    if script is None:
+        raise SystemExit(f'{folder}: expected train.bin and val.bin, found neither, nor a prepare.py that '
+                         'makes them; choose another --dataset')
+    flags = {'out': folder} | flags_of(own_text, max_samples, tokenizer)
+    return shlex.join(['python', script, *(f'--{name}={value}' for name, value in flags.items())])
+
+
 def run_child(command):
     """
     (exit status, name of the signal that stopped it or '') of a command; -N: it was ended by signal N.
 
-    SIGINT, SIGTERM and SIGHUP to this process, even to this one alone, end the child.
+    One of SIGNALS to this process, even to this one alone, ends the child.
     """
     child, received = None, []
 
@@ -158,7 +164,7 @@ def run_child(command):
             child.terminate()
 
     in_main_thread = threading.current_thread() is threading.main_thread() # others cannot set handlers
-    numbers = [getattr(signal, name, None) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if in_main_thread]
+    numbers = [getattr(signal, name, None) for name in SIGNALS if in_main_thread]
     before = {number: signal.signal(number, forward) for number in numbers
               if number and signal.getsignal(number) != signal.SIG_IGN} # Windows has no SIGHUP
     try:

@@ -151,7 +151,21 @@ def numbered(run_dir):
 
 
 def holds_a_run(run_dir):
+    """Whether a folder has a run that can be resumed."""
     return any(os.path.exists(os.path.join(run_dir, name)) for name in (LAST, PREVIOUS))
+
+
+def replaced_by_new_run(run_dir, init_from):
+    """
+    The checkpoints in a folder that a new run would replace.
+
+    A best.pt alone, which a kill in the first save leaves, is set aside for init_from='auto'.
+    """
+    if not os.path.isdir(run_dir):
+        return []
+    names = [LAST, PREVIOUS] + [BEST] * (init_from != 'auto')
+    return [name for name in names if os.path.exists(os.path.join(run_dir, name))] \
+        + [name for _, name in numbered(run_dir)]
 
 
 def remove_temporaries(run_dir):
@@ -334,6 +348,11 @@ def config_of(checkpoint, path):
              for name, w in weights.items()}
     differing = [f'{printable(name)} {found.get(name, "missing")}, not {expected.get(name, "known")}'
                  for name in {**expected, **found} if found.get(name) != expected.get(name)]
+    table, head = (weights.get(f'{name}.weight') for name in ('transformer.wte', 'lm_head'))
+    tied = config.tie_weights or config.arch == 'gpt2'
+    if tied and not differing and table is not head and not torch.equal(table, head):
+        raise SystemExit(f'{path}: expected lm_head to be tied to the token embedding, got other weights; '
+                         'this architecture is not supported')
     if differing:
         raise SystemExit(f'{path}: its weights do not fit its model_config: {"; ".join(differing[:3])}')
     return config

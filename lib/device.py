@@ -155,8 +155,9 @@ def torchrun_ranks(environ=os.environ):
         return None # a scheduler sets some of them for other purposes
     values = {name: environ[name] for name in (*names[:3], names[4])}
     if not all(value.isdecimal() for value in values.values()) \
-            or max(int(values['RANK']), int(values['LOCAL_RANK'])) >= int(values['WORLD_SIZE']):
-        raise SystemExit('torchrun: expected whole numbers with RANK < WORLD_SIZE in the environment, got '
+            or max(int(values['RANK']), int(values['LOCAL_RANK'])) >= int(values['WORLD_SIZE']) \
+            or int(values['MASTER_PORT']) > 65535:
+        raise SystemExit('torchrun: expected RANK < WORLD_SIZE and a port in the environment, got '
                          f'{" ".join(f"{name}={value}" for name, value in values.items())}; start the '
                          'processes with torchrun, or unset these variables')
     return tuple(int(values[name]) for name in names[:3])

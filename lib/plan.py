@@ -4,6 +4,7 @@ What a run will be: its model, its length, its learning rate, and what is due wh
     python train.py config/train_tinystories.py --dry_run    # prints it
 """
 import math
+import os
 from dataclasses import dataclass, fields
 
 import torch
@@ -171,7 +172,7 @@ def resumed_settings(s, given, checkpoint, path):
     """The settings of a resumed run, which keeps its text. given: names on the command line or in files."""
     before = checkpoint['settings']
     for name in ('input', 'max_samples'):
-        if name in given and s[name] != before.get(name, s[name]):
+        if name in given and not same_path(s[name], before.get(name, s[name])):
             raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
                              f'{s[name]}; leave it out, or start a new run from its weights: '
                              f'--init_from={path} --out_dir=ANOTHER')
@@ -179,10 +180,15 @@ def resumed_settings(s, given, checkpoint, path):
                 if name in before and name not in given}
 
 
-def check_same_data(folder, meta, checkpoint, path):
-    """SystemExit if a resumed run would continue on other tokens than it was trained on."""
-    found = bins.data_checksum(meta)
-    if checkpoint.get('data_sha256', found) != found:
+def same_path(a, b):
+    """Whether two values of a setting are equal, or paths of the same file."""
+    return a == b or (isinstance(a, str) and a and b and os.path.realpath(a) == os.path.realpath(b))
+
+
+def check_same_data(s, folder, meta, checkpoint, path):
+    """SystemExit if a resumed run would continue on other tokens of the dataset that it was trained on."""
+    found, before = bins.data_checksum(meta), checkpoint['settings'].get('dataset', '')
+    if same_path(s['dataset'], before) and checkpoint.get('data_sha256', found) != found:
         raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
                          'it as before, or start a new run from its weights: '
                          f'--init_from={path} --out_dir=ANOTHER')

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -22,13 +23,13 @@ from lib.checkpoint import (
     BEST,
     LAST,
     PREVIOUS,
-    holds_a_run,
     link,
     make_checkpoint,
     numbered,
     read_checkpoint,
     remove_run,
     remove_temporaries,
+    replaced_by_new_run,
     save,
     snapshot,
 )
@@ -112,8 +113,8 @@ class Recorder:
     """
     What rank 0 writes and prints for a run. On the other ranks every method does nothing.
 
-    Making one takes the lock of the run's folder and prepares it; nothing is written before. As a context, it
-    saves what is sound when an error ends the run.
+    Nothing is written before one is made, in a locked folder. As a context, it saves what is sound when an
+    error ends the run.
     """
 
     def __init__(self, run, plan, run_dir, settings, meta, resumed_from=''):
@@ -122,7 +123,7 @@ class Recorder:
         self.saved = (run.state.iter_num, run.state.last_eval_iter) if resumed_from else None # by ckpt.pt
         if not self.enabled:
             return
-        self.lock = start_run_dir(run_dir, resumed_from, settings['overwrite'])
+        start_run_dir(run_dir, resumed_from, settings['overwrite'], settings['init_from'])
         write_json(self.path('run.json'), describe_run(settings, run))
         wandb_run = start_wandb(settings['wandb_project'], settings['wandb_run_name'] or run_dir, settings) \
             if settings['wandb_log'] else None
@@ -239,8 +240,6 @@ class Recorder:
             if not error:
                 raise
             say(f'WARNING: not saved: {problem}')
-        finally:
-            self.lock.release()
 
 
 def quoted(word):
@@ -250,31 +249,59 @@ def quoted(word):
     return shlex.quote(word)
 
 
-def start_run_dir(run_dir, resumed_from, overwrite):
+@contextmanager
+def lock_run_dir(run_dir, enabled=True):
     """
-    Make the folder of a run, lock it, and remove what must not be mistaken for a part of it.
+    Within it, no other process can train in the folder of a run, which is created if need be.
 
-    resumed_from: the checkpoint that the run resumes from, '' for a new run
-    returns the lock; SystemExit when another process is using the folder
+    enabled: False for what writes nothing there
+    SystemExit when another process is using the folder. The lock ends with the process, however that ends.
     """
-    last = os.path.join(run_dir, LAST)
-    try:
+    if not enabled:
+        yield
+        return
+    with folder_errors(run_dir):
         os.makedirs(run_dir, exist_ok=True)
         lock = lock_folder(run_dir)
         if lock is None:
             raise SystemExit(f'out_dir: {run_dir} is in use by {running_process(run_dir)}; wait until it '
                              'ends, or choose another --out_dir')
+    try:
+        yield
+    finally:
+        lock.release()
+        if set(os.listdir(run_dir)) <= {'.lock'}: # a mistake before anything was written
+            remove(os.path.join(run_dir, '.lock'))
+            os.rmdir(run_dir)
+
+
+def start_run_dir(run_dir, resumed_from, overwrite, init_from):
+    """
+    Remove from the folder of a run what must not be mistaken for a part of it. Its lock must be held.
+
+    resumed_from: the checkpoint that the run resumes from, '' for a new run
+    """
+    last = os.path.join(run_dir, LAST)
+    with folder_errors(run_dir):
         remove_temporaries(run_dir)
         if resumed_from and resumed_from != last and os.path.exists(last):
             os.replace(last, os.path.join(run_dir, 'ckpt.damaged.pt')) # else it would replace the good one
         elif overwrite and not resumed_from:
             remove_run(run_dir)
-        elif not resumed_from and holds_a_run(run_dir): # written since the settings were checked
+        elif not resumed_from and replaced_by_new_run(run_dir, init_from): # since the settings were checked
             raise SystemExit(f'out_dir: {run_dir} holds a run by now; choose another --out_dir')
+        elif not resumed_from and os.path.exists(os.path.join(run_dir, BEST)):
+            os.replace(os.path.join(run_dir, BEST), os.path.join(run_dir, 'best.old.pt'))
+            say(f'{os.path.join(run_dir, BEST)}: found without a checkpoint to resume from; now best.old.pt')
+
+
+@contextmanager
+def folder_errors(run_dir):
+    try:
+        yield
     except OSError as error:
         raise SystemExit(f'out_dir: {run_dir} cannot be created or changed ({error.strerror}); '
                          'choose another --out_dir') from None
-    return lock
 
 
 def running_process(run_dir):

@@ -279,3 +279,11 @@ def test_data_with_other_characters_than_those_of_the_checkpoint_is_refused(n_ch
     settings = asdict(GPTConfig()) | {'vocab_size': 0, 'init_from': 'ckpt.pt'}
     found = error_of(choose_config, checkpoint, 'ckpt.pt', settings, set(), set(), meta)
     assert message in found and bool(found) == bool(message)
+
+
+def test_a_model_of_nanogpt_with_an_untied_head_is_refused_rather_than_changed(tmp_path):
+    model = random_model(**FAMILIES['gpt2'])
+    weights = model.state_dict() | {'lm_head.weight': model.lm_head.weight + 1}
+    args = {name: FAMILIES['gpt2'][name] for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd')}
+    torch.save({'model': weights, 'model_args': args, 'iter_num': 1}, tmp_path / 'ckpt.pt')
+    assert 'expected lm_head to be tied' in error_of(build, read_checkpoint(tmp_path / 'ckpt.pt'))

@@ -130,5 +130,5 @@ def test_data_that_is_not_prepared_is_refused_before_the_processes_join(tmp_path
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
     words = '--dataset=text', '--input=my.txt', '--out_dir=out', *WORDS
     result = run('train.py', *words, cwd=tmp_path)
-    assert is_one_line(result) and 'first run this command as one process' in result.message, result
+    assert is_one_line(result) and 'first run: python ' in result.message, result
     assert [path.name for path in tmp_path.iterdir()] == ['my.txt']

@@ -58,16 +58,31 @@ def test_a_run_keeps_others_out_of_its_folder_until_it_is_killed_and_resumes_bit
     words = f'--dataset={dataset}', *TINY, *flags, '--max_iters=100000', '--out_dir=cut'
     child = fork('train.py', *words, cwd=tmp_path)
     wait_for((tmp_path / 'cut' / 'ckpt.pt').exists)
-    for more in (['--overwrite'], ['--init_from=resume']):
+    (tmp_path / 'my.txt').write_text('another text\n' * 99, encoding='utf-8') # must not replace the data
+    for more in (['--overwrite', '--dataset=text', '--input=my.txt'], ['--init_from=resume']):
         second = train(*flags, '--max_iters=5', '--out_dir=cut', *more)
         assert is_one_line(second) and f'cut is in use by process {child.pid} on ' in second.message
     assert child.is_alive() and log_of(tmp_path / 'cut')[0]['iter'] == 1
+    assert not (tmp_path / 'cut' / 'data').exists()
     child.kill() # SIGKILL: it cannot clean up
     child.join()
     more = f'--max_iters={read(tmp_path / "cut" / "ckpt.pt")["iter_num"] + 3}'
     assert train(*flags, more, '--out_dir=cut', '--init_from=resume').status == 0
     assert train(*flags, more, '--out_dir=whole').status == 0
     assert_same_run(tmp_path / 'cut', tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('left', ['best.pt', 'ckpt-0000002.pt'])
+def test_checkpoints_of_another_run_are_never_replaced_though_it_cannot_be_resumed(train, tmp_path, left):
+    train('--max_iters=2', '--keep=1', *BRIEF)
+    for name in {'best.pt', 'ckpt.pt', 'ckpt.prev.pt', 'ckpt-0000002.pt'} - {left}:
+        (tmp_path / 'out' / name).unlink(missing_ok=True)
+    before = (tmp_path / 'out' / left).read_bytes()
+    result = train('--max_iters=2', '--keep=1', *BRIEF)
+    assert is_one_line(result) and f'out already holds a run ({left})' in result.message
+    result = train('--max_iters=2', '--keep=1', '--init_from=auto', *BRIEF) # for jobs that nobody watches
+    kept = tmp_path / 'out' / ('best.old.pt' if left == 'best.pt' else left)
+    assert kept.read_bytes() == before and result.status == (left != 'best.pt')
 
 
 def test_a_run_resumed_with_other_micro_batches_sees_the_same_text(train, tmp_path):
@@ -223,7 +238,8 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
     prepared_bins = files(tmp_path / 'out' / 'data')
     other = run('train.py', '--input=new.txt', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path)
     assert is_one_line(other) and 'expected --input=my.txt' in other.message, other
-    result = run('train.py', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path) # names no text
+    for more in [], [f'--input={tmp_path}/./my.txt']: # names no text, or the same by another path
+        result = run('train.py', *flags, '--max_iters=3', '--init_from=resume', *more, cwd=tmp_path)
     assert result.status == 0, result.message
     saved = read(tmp_path / 'out' / 'ckpt.pt')
     assert (saved['iter_num'], saved['settings']['input']) == (3, 'my.txt')
@@ -238,8 +254,9 @@ def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, t
                            ('A rose is A rose is A rose ' * 20, 'got another')):
         other = prepared(text, tmp_path / 'first')
         flags = ['--init_from=resume', '--max_iters=4', *TINY, '--out_dir=out', other]
-        result = run('train.py', *flags[:-1] if 'tokens' in expected else flags, cwd=tmp_path)
-        assert is_one_line(result) and expected in result.message, result
+        for given in flags, flags[:-1]: # with --dataset and without
+            result = run('train.py', *given, cwd=tmp_path)
+            assert is_one_line(result) and expected in result.message, result
         assert files(tmp_path / 'out') == before
 
 

@@ -103,13 +103,13 @@ def test_a_checkpoint_of_nanogpt_needs_the_tokenizer_of_its_dataset(sample, tmp_
     save(ours, tmp_path / 'ours.pt')
     torch.save({'model': ours['model'], 'iter_num': 5, 'model_args': TINY | {'bias': False, 'vocab_size': 5}},
                tmp_path / 'theirs.pt')
-    for name, chars in ('meta.pkl', '\nabcd'), ('large.pkl', '\nabcdef'):
+    for name, chars in ('meta.pkl', '\nabcd'), ('large.pkl', '\nabcdef'), ('small.pkl', '\nabc'):
         (tmp_path / name).write_bytes(pickle.dumps({'itos': dict(enumerate(chars))}))
     (tmp_path / 'code.pkl').write_bytes(b'cos\nsystem\n(S"touch executed"\ntR.')
     words = '--checkpoint=theirs.pt', '--start=ab', '--temperature=0'
     assert printed(sample(*words, '--tokenizer=meta.pkl')) == [greedy(tmp_path / 'ours.pt', 'ab')]
     assert is_one_line(result := sample(*words)) and '--tokenizer=' in result.message
-    for name in 'large.pkl', 'code.pkl', 'nosuch.json':
+    for name in 'large.pkl', 'small.pkl', 'code.pkl', 'nosuch.json':
         assert is_one_line(result := sample(*words, f'--tokenizer={name}')) and name in result.message
     assert not (tmp_path / 'executed').exists()
     result = sample('--tokenizer=meta.pkl') # the checkpoint has a tokenizer

@@ -128,8 +128,8 @@ def test_a_flag_wins_over_a_config_file_a_checkpoint_a_derived_value_and_a_defau
 
 
 @pytest.mark.parametrize('flags, expected', [
-    ('--block_size=0', 'block_size must be at least 1'), ('--batch_size=0', 'batch_size must be at least 1'),
-    ('--vocab_size=-1', 'vocab_size must not be negative'), ('--n_layer=0', 'n_layer must be at least 1'),
+    ('--block_size=0', 'block_size must be from 1'), ('--batch_size=0', 'batch_size must be at least 1'),
+    ('--vocab_size=-1', 'vocab_size must not be negative'), ('--n_layer=0', 'n_layer must be from 1'),
     ('--warmup_iters=5 --lr_decay_iters=5', 'warmup_iters must be less than lr_decay_iters = 5, got 5'),
     ('--gradient_accumulation_steps=0', 'gradient_accumulation_steps must be at least 1, got 0'),
     ('--n_head=3', 'n_embd must be a multiple of n_head = 3, got 32; nearest: 30 or 33'),

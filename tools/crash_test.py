@@ -108,7 +108,7 @@ def train(folder, flags, out_dir):
 def start(folder, length, out_dir):
     """A process that trains to the end, from scratch or from where out_dir stopped."""
     flags = [*FLAGS, f'--max_iters={length}', f'--out_dir={out_dir}']
-    flags += ['--init_from=resume'] if holds_a_run(out_dir) else []
+    flags += ['--init_from=auto'] # a kill in the first save may leave best.pt alone
     for path in f'{out_dir}.stdout', os.path.join(folder, 'stderr'):
         open(path, 'w', encoding='utf-8').close() # the output of the previous process
     child = FORKS.Process(target=train, args=(folder, flags, out_dir))
