@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -164,14 +165,14 @@ def test_shakespeare_char_has_the_ids_and_the_cut_of_nanogpt():
 
 
 def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_alone():
-    lines = prepare('tinystories', '--max_samples=200').splitlines()
+    lines = prepare('tinystories', '--max_samples=100').splitlines()
     assert 'huggingface.co cannot be reached' in lines[0] and 'generated here' in lines[0]
     assert 3 <= len(lines) <= 6
     found = texts_of()
-    assert (len(found['train']), len(found['val'])) == (195, 5)
-    assert len(set(found['train'] + found['val'])) == 200
+    assert (len(found['train']), len(found['val'])) == (98, 2)
+    assert len(set(found['train'] + found['val'])) == 100
     for seed, same in (1337, True), (2, False):
-        prepare('tinystories', '--source=builtin', '--max_samples=200', f'--seed={seed}')
+        prepare('tinystories', '--source=builtin', '--max_samples=100', f'--seed={seed}')
         assert (texts_of() == found) == same
 
 
@@ -205,25 +206,21 @@ def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys,
     assert list(download.hub_documents('good', skip=295)) == rows[295:]
 
 
-TEXTS = [f'Document {i}. ' + 'It says this and that. ' * (i % 9) for i in range(900)]
-CORPUS = download.HubCorpus('good', '', documents=900, tokens_each=50, download_bytes_each=100)
+TEXTS = [f'Document {i}. ' + 'It says this and that. ' * (i % 9) for i in range(300)]
+CORPUS = download.HubCorpus('good', '', documents=300, tokens_each=50, download_bytes_each=100)
 
 
-@functools.cache
-def bpe():
-    return train_bpe(TEXTS, 400)
-
-
-def write_corpus(folder, path, max_samples=0):
-    download.write_corpus(folder, CORPUS, path, 40, max_samples, bpe(), save_every=50)
+def write_corpus(folder, path, max_samples=0, corpus=CORPUS):
+    bpe = train_bpe(TEXTS, 300)
+    download.write_corpus(folder, corpus, path, 40, max_samples, bpe, save_every=50)
     return texts_of(folder)
 
 
 def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_resumed_as_in_one_go(
         tmp_path, monkeypatch, capsys):
+    texts = [*TEXTS[:-1], '']
     for i in range(3):
-        parquet(tmp_path / 'shards' / f'{i}.parquet', [*TEXTS[i * 300:i * 300 + 299], None])
-    texts = [text if i % 300 < 299 else '' for i, text in enumerate(TEXTS)]
+        parquet(tmp_path / 'shards' / f'{i}.parquet', [text or None for text in texts[i * 100:i * 100 + 100]])
     local_documents, batches = download.local_documents, write.batches
 
     def interrupted(path, after):
@@ -231,7 +228,7 @@ def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_res
         raise KeyboardInterrupt
 
     monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
-    for after in 70, 400:
+    for after in 70, 200:
         with monkeypatch.context() as patch:
             patch.setattr(download, 'local_documents', functools.partial(interrupted, after=after))
             assert 'the same command resumes' in error_of(write_corpus, 'stopped', 'shards')
@@ -249,10 +246,9 @@ def test_a_corpus_from_the_hub_says_what_it_takes_and_refuses_a_small_disk_or_a_
     path = parquet(hub / 'train-0.parquet', TEXTS)
     assert write_corpus('out', '') == {'val': TEXTS[:40], 'train': TEXTS[40:]}
     lines = capsys.readouterr().out.splitlines()
-    assert '900 documents' in lines[0] and '90.0 kB' in lines[0] # network
-    assert '90.0 kB' in lines[1] and 'memory' in lines[1] # disk
-    large = download.HubCorpus('good', '', documents=10**15, tokens_each=50, download_bytes_each=100)
-    message = error_of(download.write_corpus, 'large', large, '', 40, 0, bpe())
+    assert '300 documents' in lines[0] and '30.0 kB' in lines[0] # network
+    assert '30.0 kB' in lines[1] and 'memory' in lines[1] # disk
+    message = error_of(write_corpus, 'large', '', corpus=replace(CORPUS, documents=10**15))
     assert 'of free disk space' in message and '--max_samples' in message
     path.write_bytes(path.read_bytes()[:-1000])
     assert error_of(write_corpus, 'large', '').startswith('good: the connection to the hub was lost')
@@ -299,7 +295,8 @@ def test_an_address_or_the_hub_is_reachable_or_a_reason_is_given_in_time(server,
     assert 'example.invalid cannot be reached' in network.why_unreachable('https://example.invalid/')
     with socket.create_server(('127.0.0.1', 0)) as silent: # takes connections and says nothing
         for url in f'http://127.0.0.1:{silent.getsockname()[1]}/', f'{server}/drip':
-            assert 'has not answered in 0.2 seconds' in network.why_unreachable(url, seconds=0.2)
+            why = network.why_unreachable(url, seconds=0.2)
+            assert 'has not answered in 0.2 seconds' in why or 'ReadTimeout' in why # whichever comes first
     monkeypatch.setenv('HF_ENDPOINT', server)
     monkeypatch.setitem(sys.modules, 'datasets', None) # what import does for a package that is not there
     assert 'pip install datasets' in download.why_no_hub('good')
