@@ -480,14 +480,6 @@ def prepare_data(s, run_dir, checkpoint, path, resuming, world_size):
     return folder, bins.load_meta(folder, every_byte=s['check_data'])
 
 
-def resume_command():
-    """The command that continues this run."""
-    old = [word for word in sys.argv[1:] if not word.startswith('--init_from=')]
-    ranks = torchrun_ranks()
-    start = f'torchrun --standalone --nproc_per_node={ranks[2]}' if ranks else 'python'
-    return ' '.join([start, *map(quoted, [sys.argv[0], *old]), '--init_from=resume'])
-
-
 def main():
     ranks = torchrun_ranks()
     rank, world_size = (ranks[0], ranks[2]) if ranks else (0, 1)
@@ -524,7 +516,7 @@ def start(s, run_dir):
                    'raise --max_iters to continue')
     with Recorder(run, plan, run_dir, s, meta, path if resuming else '') as recorder:
         stopped_by = train(run, plan, recorder, s, StopSignals())
-        recorder.finish(stopped_by, resume_command())
+        recorder.finish(stopped_by)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ from lib.checkpoint import (
     save,
     snapshot,
 )
-from lib.device import peak_flops
+from lib.device import peak_flops, torchrun_ranks
 from lib.generate import Sampling, generate_texts
 from lib.log import Diverged, Log, draw_loss, iter_label, progress_line, say, start_wandb, validation_line
 
@@ -207,7 +207,7 @@ class Recorder:
         say('-' * 20)
         model.train()
 
-    def finish(self, stopped_by, resume_command):
+    def finish(self, stopped_by):
         """Wait for the files; then print samples of the best weights, or how to resume a stopped run."""
         if not self.enabled:
             return
@@ -215,7 +215,7 @@ class Recorder:
         self.writer.finish()
         if stopped_by:
             self.draw()
-            saved = f'saved {self.path(LAST)}; to continue:\n    {resume_command}' if kept else 'not saved'
+            saved = f'saved {self.path(LAST)}; to continue:\n    {resume_command()}' if kept else 'not saved'
             return say(f'stopped by {stopped_by} after iter {state.iter_num}; {saved}')
         if kept and state.best_iter != state.iter_num and os.path.exists(self.path(BEST)):
             say(f'samples of {self.path(BEST)}, from iter {state.best_iter}:')
@@ -240,6 +240,14 @@ class Recorder:
             if not error:
                 raise
             say(f'WARNING: not saved: {problem}')
+
+
+def resume_command():
+    """The command that continues this run."""
+    old = [word for word in sys.argv[1:] if not word.startswith('--init_from=')]
+    ranks = torchrun_ranks()
+    start = f'torchrun --standalone --nproc_per_node={ranks[2]}' if ranks else 'python'
+    return ' '.join([start, *map(quoted, [sys.argv[0], *old]), '--init_from=resume'])
 
 
 def quoted(word):
