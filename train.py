@@ -120,6 +120,8 @@ from lib.checkpoint import (
 )
 from lib.device import (
     Machine,
+    choose_device,
+    choose_dtype,
     explain_oom,
     leave_process_group,
     setup_machine,
@@ -488,18 +490,19 @@ def main():
     run_dir = out_dir or default_out_dir(config.files, dataset)
     check_settings(config.settings, run_dir, world_size)
     with lock_run_dir(run_dir, enabled=rank == 0 and not (eval_only or dry_run)):
-        start(config.settings, run_dir)
+        start(config.settings, run_dir, world_size)
 
 
-def start(s, run_dir):
+def start(s, run_dir, world_size):
     """Set everything up, and then evaluate, print the plan, or train and show the result."""
     given = config.typed | config.filed
     checkpoint, path = load_initial_checkpoint(init_from, run_dir)
     resuming = init_from in ('resume', 'auto') and bool(checkpoint)
     if resuming:
         s = resumed_settings(s, given, checkpoint, path)
+    choose_dtype(dtype, choose_device(device)[0]) # SystemExit before data is replaced
+    folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, world_size)
     machine = setup_machine(device, dtype, compile, backend)
-    folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, machine.world_size)
     if resuming:
         check_same_data(s, folder, meta, checkpoint, path)
     shape = choose_config(checkpoint, path, s, config.typed, given, meta)
