@@ -183,7 +183,8 @@ def bound_names(statement):
 
 def mistake(where, what):
     """The one line that a user's mistake ends in."""
-    return SystemExit(' '.join(f'{where}: {what}'.splitlines()))
+    line = ' '.join(f'{where}: {what}'.splitlines())
+    return SystemExit(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
 def suggestion(word, candidates):

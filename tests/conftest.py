@@ -154,9 +154,9 @@ def assert_same_run(resumed, whole):
 
 
 def files(folder):
-    """{name: checksum} of all files below a folder."""
+    """{name: checksum} of all files below a folder but the empty ones that are only locked."""
     return {path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob('*')) if path.is_file()}
+            for path in sorted(folder.rglob('*')) if path.is_file() and path.name != '.lock'}
 
 
 def prepared(text, folder):

@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 
 import pytest
 import torch
-from conftest import error_of, is_one_line, random_model, run, same
+from conftest import error_of, files, is_one_line, random_model, run, same
 
 import train as training
 from data import bins
@@ -177,9 +177,9 @@ def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_pat
         save(good | wrong, path)
         if not wrong:
             write_zip(path, pickled(make_folder(str(tmp_path / 'executed'))))
-        before = {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()}
+        before = files(tmp_path)
         assert is_one_line(run('train.py', *words, cwd=tmp_path))
-        assert {path: path.read_bytes() for path in tmp_path.rglob('*') if path.is_file()} == before
+        assert files(tmp_path) == before
     assert not (tmp_path / 'executed').exists()
 
 

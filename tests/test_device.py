@@ -101,9 +101,10 @@ def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypa
 
 @pytest.mark.parametrize('change', [
     {'RANK': '2'}, {'RANK': '-1'}, {'RANK': 'x'}, {'LOCAL_RANK': '1.5'}, {'LOCAL_RANK': '2'},
-    {'WORLD_SIZE': '0'}, {'WORLD_SIZE': '\xb2'}, {'MASTER_PORT': 'x'}], ids=str)
+    {'WORLD_SIZE': '0'}, {'WORLD_SIZE': '\xb2'}, {'MASTER_PORT': 'x'},
+    {'MASTER_PORT': '70000'}], ids=str)
 def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
-    assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected whole numbers')
+    assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected RANK < WORLD_SIZE')
 
 
 # ---- memory ----
