@@ -157,7 +157,8 @@ RANGE = ' between -2**63 and 2**63'
     ('notes.txt', 'expected --name=value or a config file (*.py); '), ('\0.py', 'no file ')])
 def test_a_mistake_on_the_command_line_is_one_line_that_says_what_to_do(play, line, message):
     found = error_of(play, *line.split())
-    assert found.startswith(line.split()[0].partition('=')[0]) and f': {message}' in found
+    flag = line.split()[0].partition('=')[0].replace('\0', '\\x00') # what cannot be printed is escaped
+    assert found.startswith(flag) and f': {message}' in found
 
 
 @pytest.mark.parametrize('old, new', [*ALIASES.items(), *RENAMED.items()])
