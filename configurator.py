@@ -37,9 +37,9 @@ EXPECTED = {bool: 'true or false (bool)', int: 'a whole number (int)', float: 'a
             str: 'a string (str)'}
 LARGEST = 2 ** 63 - 1 # int64, as torch and numpy take it; of floats too: the product of any few is finite
 # what None (off) means for a number where that is not 0; None: the setting has no off
-OFF = {'top_p': 1.0, 'repetition_penalty': 1.0, 'length_penalty': 1.0,
-       **dict.fromkeys(['temperature', 'learning_rate', 'muon_learning_rate', 'seed', 'batch_size',
-                        'block_size', 'n_layer', 'n_head', 'n_embd'])}
+OFF = {'top_p': 1.0, 'repetition_penalty': 1.0, 'length_penalty': 1.0, 'num_beams': 1,
+       **dict.fromkeys(['temperature', 'num_samples', 'max_new_tokens', 'learning_rate', 'muon_learning_rate',
+                        'seed', 'batch_size', 'block_size', 'n_layer', 'n_head', 'n_embd'])}
 # settings in which ~ is the home folder, besides *_dir, *_file and what follows FILE:
 PATHS = ('input', 'out', 'data', 'dataset', 'checkpoint', 'init_from', 'tokenizer', 'prompts', 'profile',
          'reference', 'nanogpt')

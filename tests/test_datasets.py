@@ -112,7 +112,7 @@ time.sleep(60)
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
-@pytest.mark.parametrize('name, send', [('SIGTERM', os.kill), ('SIGHUP', os.kill),
+@pytest.mark.parametrize('name, send', [('SIGTERM', os.kill), ('SIGHUP', os.kill), ('SIGUSR1', os.kill),
                                         ('SIGINT', os.killpg)]) # killpg: as from the keys of a terminal
 def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
     write_file('slow/prepare.py', SLOW)

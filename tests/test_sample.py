@@ -167,7 +167,7 @@ def test_a_completion_ends_before_the_first_stop_string(sample, tmp_path, stop, 
 
 def test_prompts_of_a_file_are_completed_as_each_would_be_alone_and_written(sample, tmp_path):
     prompts = ['the cat', 'a', 'who ran on ', 'café']
-    (tmp_path / 'prompts.txt').write_text('\ufeff' + '\n\n'.join(prompts), encoding='utf-8')
+    (tmp_path / 'prompts.txt').write_text('\ufeff' + '\n\ufeff\n'.join(prompts), encoding='utf-8')
     (tmp_path / 'prompt.txt').write_text('\ufeffthe cat', encoding='utf-8') # with a byte order mark, too
     (tmp_path / 'all.jsonl').write_text('old')
     os.link(tmp_path / 'all.jsonl', tmp_path / 'old') # stays the old file when the name is replaced
@@ -249,6 +249,7 @@ def test_what_is_complete_is_written_when_generation_is_stopped(tmp_path, capsys
     ('--num_samples=0', 'num_samples must be from 1'), ('--temperature=-1', 'temperature must be at least 0'),
     ('--top_p=0', 'top_p must be above 0'), ('--min_p=1.1', 'min_p must be from'), ('--dtype=half', "'half'"),
     ('--init_from=gpt5', "got 'gpt5'"), ('--quantize=int4', "'int4'"), ('--out_file=.', 'out_file must'),
+    ('--out_file=new/', 'out_file must'),
     ('--out_file=nosuch/x', 'out_file must be a file that can be written'), ('--stop=["a", ""]', 'stop: '),
     ('--stop=[a]', 'stop: expected'), ('--stop=aX', "since 'X' is not"), ('--prompts=no', 'no cannot be'),
     ('--prompts=empty.txt', 'expected one prompt per'), ('--start=FILE:image.jpg', 'image.jpg cannot be'),

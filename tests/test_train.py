@@ -26,7 +26,7 @@ from conftest import (
 
 from data import bins
 from data.tinystories.stories import stories
-from model import GPTConfig
+from model import GPT, GPTConfig
 from train import config, problems
 
 BRIEF = '--eval_tokens=256',
@@ -191,6 +191,16 @@ def test_eval_only_prints_the_same_loss_with_any_seed_and_writes_nothing(train, 
     own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
     assert is_one_line(own_text) and 'got none; first run: python ' in own_text.message # it prepares nothing
     assert files(tmp_path).keys() - before.keys() == {(tmp_path / 'my.txt').relative_to(tmp_path)}
+
+
+def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_with_that_of_nanogpt(tmp_path):
+    shape = {'vocab_size': 5, 'block_size': 8, 'n_layer': 1, 'n_head': 1, 'n_embd': 8}
+    model = GPT(GPTConfig(arch='gpt2', **shape))
+    torch.save({'model': model.state_dict(), 'model_args': shape, 'iter_num': 1}, tmp_path / 'nano.pt')
+    (tmp_path / 'my.txt').write_text('abcd ' * 99, encoding='utf-8')
+    result = run('train.py', '--init_from=nano.pt', '--input=my.txt', '--out_dir=out', *TINY, cwd=tmp_path)
+    assert is_one_line(result) and 'prepare.py --input=my.txt --tokenizer=meta.pkl' in result.message
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.fixture(scope='module')

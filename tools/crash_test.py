@@ -96,6 +96,7 @@ def train(folder, flags, out_dir):
     """train.py from its first line to its last, as the target of a process."""
     gc.freeze() # otherwise the collector visits, and so copies, all memory shared with the fork server
     os.chdir(folder)
+    signal.signal(SIGHUP, signal.SIG_DFL) # under nohup it is ignored
     for number, path in (1, f'{out_dir}.stdout'), (2, 'stderr'):
         os.dup2(os.open(path, os.O_WRONLY), number)
     sys.argv = [os.path.join(ROOT, 'train.py'), *flags]
