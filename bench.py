@@ -35,7 +35,7 @@ copy_gb_per_s = 0.0 # memory bandwidth of a large copy, GB/s read plus written; 
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import os
 
 if __name__ == '__main__':
@@ -62,7 +62,7 @@ from lib.optim import make_optimizers
 from lib.quantize import Int8Linear, prepare_for_inference
 from lib.timing import copy_bandwidth, matmul_throughput, median_seconds, peak_memory, synchronize, timed
 from model import GPT, GPTConfig
-from train import load_batch, train_step
+from train import load_micro_batches, train_step
 
 HYPERPARAMETERS = tuple(f.name for f in fields(GPTConfig))
 SELECTS_ONE_MODEL = {*HYPERPARAMETERS, 'batch_size', 'gradient_accumulation_steps', 'optimizer'}
@@ -119,14 +119,6 @@ def write_tokens(folder, vocab_size, n_tokens, seed):
     return meta
 
 
-def next_batches(tokens, s, iter_num, device):
-    """The micro-batches (x, y) of update iter_num under the settings s, read from disk as train.py does."""
-    starts = bins.update_windows(len(tokens), s['block_size'],
-                                 s['batch_size'] * s['gradient_accumulation_steps'], s['seed'], iter_num)
-    return [tuple(load_batch(tokens, micro_batch, s['block_size'], device))
-            for micro_batch in starts.reshape(-1, s['batch_size'])]
-
-
 def time_updates(fetch, step, warmup_steps, steps, device):
     """
     {first_step_s, step_ms, step_ms_min, step_ms_max, data_ms} of steps updates, after 1 + warmup_steps.
@@ -178,7 +170,7 @@ def time_training(model, s, machine):
     scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
 
     def fetch(iter_num):
-        return next_batches(tokens, s, iter_num, device)
+        return load_micro_batches(tokens, s, s['block_size'], iter_num, device)
 
     def step(batches):
         train_step(compiled, optimizers, batches, autocast, scaler, 1.0)
@@ -226,7 +218,7 @@ def bench_training(s, machine, card):
 
     lines = [('one update', f'{found["step_ms"]:.1f} ms',
               f'median of {s["steps"]}, {found["step_ms_min"]:.1f} to {found["step_ms_max"]:.1f}'),
-             ('of it optimizer steps', f'{found["optimizer_ms"]:.1f} ms',
+             ('of which optimizer', f'{found["optimizer_ms"]:.1f} ms',
               f'{found["optimizer_ns_per_token"]:,.0f} ns/tok, {" + ".join(found["optimizers"])}'),
              ('loading its batches', f'{found["data_ms"]:.2f} ms',
               f'{found["data_fraction"]:.2%} of an update'),

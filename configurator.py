@@ -8,7 +8,7 @@ A setting is a line of the script above `config = configure(globals())`: name = 
 the config file, --n_layer=8 gives 8, no flag gives 6, and neither gives 4.
 
 configure() also prepares how a script ends: streams that can print any text, and one line instead of a
-traceback for what is no fault of the code. Standard library only, so that --help and mistakes answer at once.
+traceback for errors that are not bugs. Standard library only, so that --help and errors are immediate.
 
 A setting is a switch, so that --name means true and --no-name false, if its default is True or False, or if
 it is 'auto' and the comment offers true and false (`compile = 'auto' # true, false, or auto`).
@@ -49,8 +49,7 @@ ALIASES = {'embedding_dimension': 'n_embd', 'number_of_layers': 'n_layer', 'numb
            'top_k_tokens': 'top_k', 'data_path': 'input', 'save_dir': 'out_dir', 'output_dir': 'out_dir',
            'eval_every': 'eval_interval', 'save_every': 'save_interval', 'generate_every': 'sample_interval'}
 # former names, in config files too: accepted with a line that gives the present name
-RENAMED = {'guesses': 'num_draft_tokens', 'copying': 'mimetic_init', 'rehearse': 'smoke_test',
-           'rates': 'learning_rates', 'their_dropout': 'nanogpt_dropout', 'more': 'extra_flags'}
+RENAMED = {'guesses': 'num_draft_tokens', 'copying': 'mimetic_init'}
 HELP_WIDTH = 110 # characters
 
 
@@ -71,17 +70,17 @@ class Setting:
 class Config:
     settings: dict # name -> value in force
     typed: frozenset # names given on the command line
-    filed: frozenset # names given in config files
+    from_files: frozenset # names given in config files
     files: tuple # paths of the config files, in the order they were read
 
 
 @contextmanager
-def one_message(patience=10.0):
+def print_error_once(wait_s=10.0):
     """
     Under torchrun, prints the message of a SystemExit that ends every process once.
 
     Rank 0 prints it and ends, and torchrun then ends the other ranks, which wait for that. A rank that is not
-    ended within patience seconds prints its message: it is the only one that has it.
+    ended within wait_s seconds prints its message: it is the only one that has it.
     """
     try:
         yield
@@ -89,11 +88,11 @@ def one_message(patience=10.0):
         is_torchrun = 'TORCHELASTIC_RUN_ID' in os.environ and os.environ.get('RANK', '0') != '0'
         if is_torchrun and isinstance(error.code, str) and not error.code.startswith('rank '):
             signal.signal(signal.SIGTERM, signal.SIG_DFL) # train.py handles it, and would not end here
-            time.sleep(patience)
+            time.sleep(wait_s)
         raise
 
 
-@one_message()
+@print_error_once()
 def configure(namespace, argv=None, derive=None):
     """
     The settings of a script. They are also written back into namespace, where the script's main() reads them.
@@ -106,8 +105,8 @@ def configure(namespace, argv=None, derive=None):
         and a mistake answer at once; a setting is a top-level name that begins with a small letter and holds
         a bool, int, float or str
     argv: words to read, by default sys.argv[1:]; none when the script is imported, which has no effect then
-    derive: function(settings, typed, filed) that returns a dict of the settings that follow from others.
-        What was typed keeps its value whatever it returns; the names in filed are for it to respect
+    derive: function(settings, typed, from_files) that returns a dict of the settings that follow from others.
+        Settings on the command line keep their value whatever it returns; those in files only if it says so
     returns Config; raises SystemExit with one line for a mistake, with status 0 after --help
     """
     script, is_program = namespace['__file__'], namespace['__name__'] == '__main__'
@@ -123,18 +122,18 @@ def configure(namespace, argv=None, derive=None):
         print(help_text(ast.get_docstring(ast.parse(source)), known, names))
         raise SystemExit(0)
 
-    typed, filed, files = {}, {}, []
+    typed, from_files, files = {}, {}, []
     while words:
         if words[0].startswith('--'):
             name, typed[name] = read_flag(words.pop(0), words, known, names)
         else:
             files.append(find_config(words.pop(0), script, names))
-            filed.update(read_config(files[-1], known, names))
-    settings = {**{name: setting.default for name, setting in known.items()}, **filed, **typed}
+            from_files.update(read_config(files[-1], known, names))
+    settings = {**{name: setting.default for name, setting in known.items()}, **from_files, **typed}
     if derive:
-        settings.update({**derive(settings, set(typed), set(filed)), **typed})
+        settings.update({**derive(settings, set(typed), set(from_files)), **typed})
     namespace.update(settings)
-    return Config(settings, frozenset(typed), frozenset(filed), tuple(files))
+    return Config(settings, frozenset(typed), frozenset(from_files), tuple(files))
 
 
 def find_settings(source, namespace):
@@ -181,7 +180,7 @@ def bound_names(statement):
     return names
 
 
-def mistake(where, what):
+def user_error(where, what):
     """The one line that a user's mistake ends in."""
     line = ' '.join(f'{where}: {what}'.splitlines())
     return SystemExit(''.join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
@@ -206,7 +205,7 @@ def read_flag(word, following, known, names):
     negated = key.startswith('no_') and key not in names and not equals
     setting = known.get(names.get(key[3:] if negated else key))
     if setting is None or (negated and not setting.is_switch):
-        raise mistake(flag, f'unknown setting; {suggestion(key, {k: f"--{names[k]}" for k in names})}')
+        raise user_error(flag, f'unknown setting; {suggestion(key, {k: f"--{names[k]}" for k in names})}')
     if key in RENAMED and key != setting.name:
         print(f'{flag} is now --{setting.name}', file=sys.stderr)
     if not equals:
@@ -228,7 +227,7 @@ def take_value(flag, following, setting):
     if setting.is_switch:
         return 'true'
     got = repr(word) if following else 'nothing'
-    raise mistake(flag, f'expected {EXPECTED[type(setting.default)]}, got {got}; write {flag}=VALUE')
+    raise user_error(flag, f'expected {EXPECTED[type(setting.default)]}, got {got}; write {flag}=VALUE')
 
 
 def parsed(text, default):
@@ -269,7 +268,7 @@ def checked(where, value, setting):
         return kind(value)
     limit = ' between -2**63 and 2**63' if is_number and abs(value) > LARGEST else ''
     got = 'one far beyond' if isinstance(value, int) and abs(value) > 10 ** 40 else repr(value)
-    raise mistake(where, f'expected {EXPECTED[kind]}{limit} like {setting.default!r}, got {got}')
+    raise user_error(where, f'expected {EXPECTED[kind]}{limit} like {setting.default!r}, got {got}')
 
 
 def expanded(name, text):
@@ -286,7 +285,7 @@ def find_config(word, script, names):
     word, folder = os.path.expanduser(word), os.path.dirname(os.path.abspath(script))
     if not word.endswith('.py'):
         hint = suggestion(word.partition('=')[0], {name: f'--{names[name]}' for name in names})
-        raise mistake(word, f'expected --name=value or a config file (*.py); {hint}')
+        raise user_error(word, f'expected --name=value or a config file (*.py); {hint}')
     for path in word, os.path.join(folder, word):
         if os.path.isfile(path):
             return path
@@ -294,7 +293,7 @@ def find_config(word, script, names):
     paths = glob.glob('config/*.py', root_dir=folder) + beside
     hint = suggestion(os.path.basename(word), {os.path.basename(path): path for path in paths})
     places = dict.fromkeys([os.path.abspath(word), os.path.join(folder, word)]) # one or two
-    raise mistake(word, f'no file {" nor ".join(places)}; {hint}')
+    raise user_error(word, f'no file {" nor ".join(places)}; {hint}')
 
 
 def read_config(path, known, names):
@@ -310,7 +309,7 @@ def read_config(path, known, names):
         exec(compile(tree, path, 'exec'), values)
     except Exception as error: # anything: it is the user's Python
         what = getattr(error, 'msg', error) # str() of a SyntaxError says the line again
-        raise mistake(f'{path}:{error_line(error, path)}', f'{type(error).__name__}: {what}') from None
+        raise user_error(f'{path}:{error_line(error, path)}', f'{type(error).__name__}: {what}') from None
 
     lines = {name: line for statement in tree.body for name, line in bound_names(statement).items()}
     settings = {}
@@ -322,7 +321,7 @@ def read_config(path, known, names):
             if name != key:
                 print(f'{where}: {key} is now {name}', file=sys.stderr)
         elif not key.startswith('_') and not isinstance(value, types.ModuleType) and not callable(value):
-            raise mistake(where, f'unknown setting {key}; {suggestion(key, names)} (helpers begin with _)')
+            raise user_error(where, f'unknown setting {key}; {suggestion(key, names)} (helpers begin with _)')
     return settings
 
 
@@ -382,7 +381,7 @@ def start_program(script):
 
 
 def explain_exception(kind, error, trace):
-    """sys.excepthook: one line, or none, for what is no fault of the code; a traceback for the rest."""
+    """sys.excepthook: one line, or none, for errors that are not bugs; a traceback for the rest."""
     script = os.path.basename(sys.argv[0])
     if issubclass(kind, KeyboardInterrupt): # Python then ends itself by SIGINT: status 130 in a shell
         print(f'{script}: interrupted', file=sys.stderr)

@@ -46,7 +46,7 @@ compile = False # torch.compile for all tokens after the prompt; not faster on a
 DEFAULTS = globals().copy()
 config = configure(globals())
 
-# after the settings, so that --help and a typo answer at once
+# after the settings, so that --help and errors do not wait for torch
 import json
 import math
 import os
@@ -56,7 +56,7 @@ from functools import partial
 
 import torch
 
-from data.bins import chars_of_nanogpt
+from data.bins import load_tokenizer
 from data.files import atomic_write, is_stream
 from data.tokenizer import CharTokenizer, from_json
 from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
@@ -197,7 +197,7 @@ def check_prompts(prompts, tokenizer, block_size):
 
 # ---- the model ----
 
-def load_tokenizer(checkpoint, path, tokenizer_file):
+def tokenizer_for(checkpoint, path, tokenizer_file):
     """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
     rows = checkpoint['model_config']['vocab_size']
     if 'tokenizer' in checkpoint and tokenizer_file:
@@ -206,7 +206,7 @@ def load_tokenizer(checkpoint, path, tokenizer_file):
     if 'tokenizer' in checkpoint:
         tokenizer = from_json(checkpoint['tokenizer'])
     elif tokenizer_file:
-        tokenizer = read_tokenizer(tokenizer_file)
+        tokenizer = load_tokenizer(tokenizer_file)
     elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
         tokenizer = from_json({'kind': 'gpt2'})
     else:
@@ -217,17 +217,6 @@ def load_tokenizer(checkpoint, path, tokenizer_file):
         raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
                          f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
     return tokenizer
-
-
-def read_tokenizer(path):
-    """The tokenizer of a meta.json, or of nanoGPT's meta.pkl, which is read without executing it."""
-    if path.endswith('.pkl'):
-        return CharTokenizer(chars_of_nanogpt(path))
-    try:
-        return from_json(json.loads(read_text('tokenizer', path))['tokenizer'])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SystemExit(f'tokenizer: expected a meta.json or meta.pkl, got {path} '
-                         f'({type(error).__name__}: {error})') from None
 
 
 def untrained_model(seed):
@@ -364,7 +353,7 @@ def main():
     else:
         source = checkpoint or (out_dir if init_from == 'checkpoint' else init_from)
         loaded, path = (from_gpt2(source), source) if source in GPT2_NAMES else read_best(source)
-        model, model_tokenizer = build(loaded, path), load_tokenizer(loaded, path, tokenizer)
+        model, model_tokenizer = build(loaded, path), tokenizer_for(loaded, path, tokenizer)
         trained = f", trained for {loaded['iter_num']} iters" if 'iter_num' in loaded else ''
         print(f'{path}: {model.n_params():,} parameters{trained} | device {run_device}\n')
     block_size = model.config.block_size

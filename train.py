@@ -5,7 +5,7 @@ Train a GPT on a laptop, one GPU, or many.
     python train.py config/train_shakespeare_char.py --device=cpu --max_iters=600
     torchrun --standalone --nproc_per_node=8 train.py config/train_gpt2.py
 """
-from configurator import configure, one_message
+from configurator import configure, print_error_once
 from lib.recipe import derive_settings
 
 # the run
@@ -40,7 +40,7 @@ activation = '' # of the MLP: swiglu, gelu (as nanoGPT), gelu_tanh (as OpenAI's 
 tie_weights = False # tie the token embedding and lm_head; gpt2 always does
 rope_theta = 10000.0 # base of the RoPE frequencies; modern only
 vocab_size = 0 # embedding rows; 0: those of the tokenizer; more is padding, for speed on a GPU
-mimetic_init = True # of attention (arXiv 2305.09828): helps with words, hurts short runs on characters
+mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurts short runs on characters
 
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
 max_iters = 0 # updates; 0: no limit
@@ -90,13 +90,14 @@ peak_tflops = 0.0 # peak TFLOP/s of the device, for mfu; 0: known for common GPU
 
 config = configure(globals(), derive=derive_settings)
 
-# after the settings, so that --help and a typo answer at once
+# after the settings, so that --help and errors do not wait for torch
 import os
 
 if __name__ == '__main__': # before importing torch: less spinning of OpenMP threads on a busy machine
     os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
 import math
+import shlex
 import signal
 import sys
 import tempfile
@@ -109,7 +110,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.datasets import find_dataset, has_bins, is_prepared, prepare, prepare_command
+from data.datasets import SIGNALS, find_dataset, has_bins, is_prepared, prepare, prepare_command
 from lib.checkpoint import (
     GPT2_NAMES,
     RunState,
@@ -129,10 +130,11 @@ from lib.device import (
     torchrun_ranks,
 )
 from lib.log import Clock, StepMonitor, say, validation_line
-from lib.optim import DECAYS, all_groups, make_optimizers, restore, set_rates
+from lib.optim import DECAYS, all_groups, make_optimizers, restore, set_lr_and_momentum
 from lib.plan import (
     check_same_data,
     choose_config,
+    default_out_dir,
     is_due,
     make_plan,
     print_dry_run,
@@ -193,13 +195,6 @@ def problems(s, world_size=1):
     return wrong + GPTConfig(**{n: s[n] for n in shape} | {'vocab_size': max(1, s['vocab_size'])}).problems()
 
 
-def default_out_dir(config_files, dataset):
-    """out-x for config/train_x.py; without a config file, for the dataset."""
-    if config_files:
-        return 'out-' + os.path.splitext(os.path.basename(config_files[-1]))[0].removeprefix('train_')
-    return 'out-' + os.path.basename(os.path.normpath(dataset))
-
-
 # ---- one update, one evaluation ----
 
 def load_batch(tokens, starts, block_size, device):
@@ -210,12 +205,12 @@ def load_batch(tokens, starts, block_size, device):
     return x.to(device), y.to(device)
 
 
-def load_micro_batches(run, iter_num, s):
-    """The micro-batches of an update that this rank processes; a function of (seed, iter_num) alone."""
-    T, sequences = run.config.block_size, s['batch_size'] * s['gradient_accumulation_steps']
-    starts = bins.update_windows(len(run.train_tokens), T, sequences, s['seed'], iter_num)
-    starts = starts.reshape(-1, s['batch_size'])[run.machine.rank::run.machine.world_size]
-    return [load_batch(run.train_tokens, micro_batch, T, run.machine.device) for micro_batch in starts]
+def load_micro_batches(tokens, s, block_size, iter_num, device, rank=0, world_size=1):
+    """The micro-batches of an update that a rank processes; a function of (seed, iter_num) alone."""
+    sequences = s['batch_size'] * s['gradient_accumulation_steps']
+    starts = bins.update_windows(len(tokens), block_size, sequences, s['seed'], iter_num)
+    starts = starts.reshape(-1, s['batch_size'])[rank::world_size]
+    return [load_batch(tokens, micro_batch, block_size, device) for micro_batch in starts]
 
 
 def dropout_seeds(run, iter_num, s):
@@ -336,7 +331,7 @@ class Run:
         """Whether an error has come after train_step began to change the weights and before it finished."""
         return any(getattr(optimizer, 'found_inf', None) is not None for optimizer in self.optimizers)
 
-    def is_sound(self):
+    def is_finite(self):
         """Whether all weights are finite, and the loss of a window of val, too."""
         T, model = self.config.block_size, self.raw_model
         windows = bins.val_windows(len(self.val_tokens), T)[:1]
@@ -404,11 +399,13 @@ def train(run, plan, recorder, s, signals):
 
         # one update
         lr_scale = plan.lr_multiplier(state)
-        set_rates(run.optimizers, lr_scale, state.iter_num, s['muon_momentum'])
+        set_lr_and_momentum(run.optimizers, lr_scale, state.iter_num, s['muon_momentum'])
         with run.explain_oom():
-            stats = train_step(run.model, run.optimizers, load_micro_batches(run, state.iter_num, s),
-                               machine.autocast(), run.scaler, s['grad_clip'],
-                               dropout_seeds(run, state.iter_num, s), values_to_reduce(run, signals))
+            batches = load_micro_batches(run.train_tokens, s, run.config.block_size, state.iter_num,
+                                         machine.device, machine.rank, machine.world_size)
+            stats = train_step(run.model, run.optimizers, batches, machine.autocast(), run.scaler,
+                               s['grad_clip'], dropout_seeds(run, state.iter_num, s),
+                               values_to_reduce(run, signals))
         state.iter_num += 1
 
         # log it
@@ -430,7 +427,7 @@ class StopSignals:
 
     def __init__(self):
         self.received = []
-        for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'):
+        for name in SIGNALS:
             number = getattr(signal, name, None) # Windows lacks some
             if number and signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self.handle)
@@ -477,9 +474,9 @@ def prepare_data(s, run_dir, checkpoint, path, resuming, world_size):
                 return folder, bins.load_meta(scratch)
         if s['eval_only'] or world_size > 1: # must not write; the other ranks must not wait for hours
             command = prepare_command(folder, script, text, max_samples, tokenizer)
-            raise SystemExit(f'{folder}: expected prepared data, got none; first run: {command}')
+            raise SystemExit(f'{folder}: expected prepared data, got none; first run: {shlex.join(command)}')
         prepare(folder, script, text, max_samples, tokenizer)
-    return folder, bins.load_meta(folder, every_byte=s['check_data'])
+    return folder, bins.load_meta(folder, verify_checksum=s['check_data'])
 
 
 def main():
@@ -490,29 +487,32 @@ def main():
     run_dir = out_dir or default_out_dir(config.files, dataset)
     check_settings(config.settings, run_dir, world_size)
     with lock_run_dir(run_dir, enabled=rank == 0 and not (eval_only or dry_run)):
-        start(config.settings, run_dir, world_size)
+        start(config.settings, config.typed, config.typed | config.from_files, run_dir, world_size)
 
 
-def start(s, run_dir, world_size):
-    """Set everything up, and then evaluate, print the plan, or train and show the result."""
-    given = config.typed | config.filed
-    checkpoint, path = load_initial_checkpoint(init_from, run_dir)
-    resuming = init_from in ('resume', 'auto') and bool(checkpoint)
+def start(s, typed, given, run_dir, world_size):
+    """
+    Set everything up; then train and show the result, or only evaluate or print the plan.
+
+    typed, given: names of the settings on the command line; there or in config files
+    """
+    checkpoint, path = load_initial_checkpoint(s['init_from'], run_dir)
+    resuming = s['init_from'] in ('resume', 'auto') and bool(checkpoint)
     if resuming:
         s = resumed_settings(s, given, checkpoint, path)
-    choose_dtype(dtype, choose_device(device)[0]) # SystemExit before data is replaced
+    choose_dtype(s['dtype'], choose_device(s['device'])[0]) # a mistake there must not replace data
     folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, world_size)
-    machine = setup_machine(device, dtype, compile, backend)
+    machine = setup_machine(s['device'], s['dtype'], s['compile'], s['backend'])
     if resuming:
         check_same_data(s, folder, meta, checkpoint, path)
-    shape = choose_config(checkpoint, path, s, config.typed, given, meta)
-    plan = make_plan(s, config.typed, shape, meta)
-    print_plan(s, plan, shape, folder, meta)
-    if dry_run:
-        return print_dry_run(s, plan, shape, machine)
-    run = build_run(s, shape, machine, folder, meta, checkpoint, path, resuming)
+    model_config = choose_config(checkpoint, path, s, typed, given, meta)
+    plan = make_plan(s, typed, model_config, meta)
+    print_plan(s, plan, model_config, folder, meta)
+    if s['dry_run']:
+        return print_dry_run(s, plan, model_config, machine)
+    run = build_run(s, model_config, machine, folder, meta, checkpoint, path, resuming)
     checkpoint = None # frees its memory
-    if eval_only:
+    if s['eval_only']:
         return say(validation_line(validate(run, s), plan.max_iters))
     if resuming and plan.is_over(run.state) and not plan.is_eval_due(run.state):
         return say(f'{run_dir} is already at iter {run.state.iter_num} of {plan.max_iters}: nothing to do; '
@@ -523,6 +523,6 @@ def start(s, run_dir, world_size):
 
 
 if __name__ == '__main__':
-    with one_message():
+    with print_error_once():
         main()
     leave_process_group()

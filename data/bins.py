@@ -33,7 +33,7 @@ EMPTY = {'tokens': 0, 'bytes': 0, 'documents': 0, 'largest_id': 0} # the record 
 SCAN_BYTES = 1 << 24 # block size for reading a whole file
 CHECKED_BYTES = 64 << 20 # smaller bins are compared with their checksum each time they are loaded
 MAX_META_BYTES = 1 << 28 # of a meta.json; a vocabulary of a million tokens takes a tenth of it
-# opcodes of pickled dicts, lists, strings and numbers; any other may call code, or hash for ever
+# opcodes of pickled dicts, lists, strings and numbers; any other may execute code or hash forever
 PLAIN_OPCODES = {'PROTO', 'FRAME', 'STOP', 'MARK', 'EMPTY_DICT', 'SETITEM', 'SETITEMS', 'EMPTY_LIST',
                  'APPEND', 'APPENDS', 'SHORT_BINUNICODE', 'BINUNICODE', 'BININT', 'BININT1', 'BININT2',
                  'NONE', 'MEMOIZE', 'BINPUT', 'LONG_BINPUT', 'BINGET', 'LONG_BINGET'}
@@ -42,7 +42,7 @@ PLAIN_OPCODES = {'PROTO', 'FRAME', 'STOP', 'MARK', 'EMPTY_DICT', 'SETITEM', 'SET
 # windows and batches
 
 def windows_per_epoch(n_tokens, block_size):
-    """Number of windows of block_size inputs in an epoch: one less than fit, for room to shift them."""
+    """Number of windows of block_size tokens in an epoch: one fewer than fit, to leave room for the shift."""
     if n_tokens < block_size + 1:
         raise SystemExit(f'block_size: expected at least block_size + 1 = {block_size + 1:,} tokens, got '
                          f'{n_tokens:,}; lower it (--block_size={max(1, n_tokens - 1)}) or give more text')
@@ -114,31 +114,31 @@ def get_batch(tokens, starts, block_size):
 
 # reading a dataset
 
-def load_meta(folder, every_byte=False):
+def load_meta(folder, verify_checksum=False):
     """
     The contents of meta.json, compared with the bins in the folder; any difference raises SystemExit.
 
-    every_byte: compare bins above CHECKED_BYTES with their checksum, too (about a second per GB)
+    verify_checksum: compare bins above CHECKED_BYTES with their checksum, too (about a second per GB)
     returns a dict with META_KEYS, whose 'splits' has SPLIT_KEYS for 'train' and 'val' ('bytes' of the text, 0
     if not known); derived from meta.pkl where nanoGPT prepared the folder
     """
-    path, todo = os.path.join(folder, 'meta.json'), how_to_prepare(folder)
+    path, advice = os.path.join(folder, 'meta.json'), how_to_prepare(folder)
     if not os.path.exists(path):
         return meta_of_nanogpt(folder)
-    meta = read_json(path, todo)
-    check_keys(path, meta, META_KEYS, todo)
-    check_keys(path, meta['splits'], {'train': dict, 'val': dict}, todo)
+    meta = read_json(path, advice)
+    check_keys(path, meta, META_KEYS, advice)
+    check_keys(path, meta['splits'], {'train': dict, 'val': dict}, advice)
     for split in 'train', 'val':
-        check_keys(f'{path}: {split}', meta['splits'][split], SPLIT_KEYS, todo)
+        check_keys(f'{path}: {split}', meta['splits'][split], SPLIT_KEYS, advice)
     if meta['dtype'] not in ('uint16', 'uint32'):
         raise SystemExit(f'{path}: expected dtype uint16 or uint32, got {reprlib.repr(meta["dtype"])}; '
-                         f'{todo}')
+                         f'{advice}')
     n_vocab = from_json(meta['tokenizer']).n_vocab
     if n_vocab != meta['vocab_size']:
         raise SystemExit(f'{path}: expected vocab_size {n_vocab:,}, as its tokenizer has, got '
-                         f'{meta["vocab_size"]:,}; {todo}')
+                         f'{meta["vocab_size"]:,}; {advice}')
     for split in 'train', 'val':
-        check_bin(folder, split, meta, every_byte)
+        check_bin(folder, split, meta, verify_checksum)
     return meta
 
 
@@ -148,11 +148,11 @@ def data_checksum(meta):
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def made_from(folder):
-    """How the bins in a folder were made, as `preparing` in write.py records it; {} if not known."""
+def read_provenance(folder):
+    """The provenance of the bins in a folder, as write_dataset records it; {} if not known."""
     try:
         with open(os.path.join(folder, 'meta.json'), encoding='utf-8') as file:
-            record = json.load(file).get('made_from')
+            record = json.load(file).get('provenance')
     except (OSError, ValueError, RecursionError, AttributeError): # load_meta reports what is not valid
         return {}
     return record if isinstance(record, dict) else {}
@@ -161,7 +161,7 @@ def made_from(folder):
 def open_bin(folder, split, meta):
     """The tokens of a split as a read-only memory map, uint16 or uint32 (N,)."""
     path = os.path.join(folder, f'{split}.bin')
-    with reading(path):
+    with read_errors(path):
         return np.memmap(path, dtype=little_endian(meta['dtype']), mode='r')
 
 
@@ -191,7 +191,7 @@ def how_to_prepare(folder):
 
 
 @contextmanager
-def reading(path):
+def read_errors(path):
     """Raises SystemExit with one line where a file cannot be opened or read."""
     try:
         yield
@@ -200,49 +200,49 @@ def reading(path):
                          'path and its permissions') from None
 
 
-def read_small(path, todo):
-    """The bytes of a file that describes others; todo: the end of the error message, what to do then."""
-    with reading(path), open(path, 'rb') as file:
+def read_small(path, advice):
+    """The bytes of a file that describes others; advice: the end of the error message, what to do then."""
+    with read_errors(path), open(path, 'rb') as file:
         size = os.path.getsize(path)
         if size > MAX_META_BYTES:
-            raise SystemExit(f'{path}: expected at most {MAX_META_BYTES:,} bytes, got {size:,}; {todo}')
+            raise SystemExit(f'{path}: expected at most {MAX_META_BYTES:,} bytes, got {size:,}; {advice}')
         return file.read()
 
 
-def read_json(path, todo):
+def read_json(path, advice):
     try:
-        return json.loads(read_small(path, todo).decode('utf-8'))
+        return json.loads(read_small(path, advice).decode('utf-8'))
     except (ValueError, RecursionError) as error:
-        raise SystemExit(f'{path}: expected JSON, got {error}; {todo}') from None
+        raise SystemExit(f'{path}: expected JSON, got {error}; {advice}') from None
 
 
-def check_keys(where, found, keys, todo):
+def check_keys(where, found, keys, advice):
     """Raises SystemExit unless found, read from JSON, is a dict with these keys and values of these types."""
     for key, kind in keys.items():
         value = found.get(key) if isinstance(found, dict) else found
         # type(), because True is an int, too; below 2 ** 62, so that int64 holds the sum of two
         if type(value) is not kind or kind is int and not 0 <= value < 1 << 62:
             raise SystemExit(f'{where}: expected {key} of type {kind.__name__}, got {reprlib.repr(value)}; '
-                             f'{todo}')
+                             f'{advice}')
 
 
-def check_bin(folder, split, meta, every_byte=False):
-    """Raises SystemExit when a bin differs from its meta; every_byte: as in load_meta."""
-    path, record, todo = os.path.join(folder, f'{split}.bin'), meta['splits'][split], how_to_prepare(folder)
+def check_bin(folder, split, meta, verify_checksum=False):
+    """Raises SystemExit when a bin differs from its meta; verify_checksum: as in load_meta."""
+    path, record, advice = os.path.join(folder, f'{split}.bin'), meta['splits'][split], how_to_prepare(folder)
     if not os.path.isfile(path):
-        raise SystemExit(f'{path}: expected {record["tokens"]:,} tokens, got no file; {todo}')
+        raise SystemExit(f'{path}: expected {record["tokens"]:,} tokens, got no file; {advice}')
     size, expected = os.path.getsize(path), record['tokens'] * little_endian(meta['dtype']).itemsize
     if size != expected or size == 0:
         raise SystemExit(f'{path}: expected {record["tokens"]:,} tokens in {expected:,} bytes, got {size:,} '
-                         f'bytes, so it is truncated or from a different prepare.py run; {todo}')
+                         f'bytes, so it is truncated or from a different prepare.py run; {advice}')
     check_largest_id(path, record['largest_id'], meta['vocab_size'])
-    if every_byte or size <= CHECKED_BYTES:
+    if verify_checksum or size <= CHECKED_BYTES:
         found = scan_bin(path, meta['dtype'])
         check_largest_id(path, found['largest_id'], meta['vocab_size'])
         if found['sha256'] != record['sha256']:
             raise SystemExit(f'{path}: expected sha256 {record["sha256"][:16]!r}, got '
                              f'{found["sha256"][:16]!r}, so it is damaged or from a different prepare.py '
-                             f'run; {todo}')
+                             f'run; {advice}')
 
 
 def check_largest_id(path, largest_id, vocab_size):
@@ -258,7 +258,7 @@ def scan_bin(path, dtype, byte_lengths=None, eot=None):
     byte_lengths: int64 (n_vocab,), bytes of text that each id stands for; without it 'bytes' is 0
     """
     sha, record = hashlib.sha256(), dict(EMPTY)
-    with reading(path), open(path, 'rb') as file:
+    with read_errors(path), open(path, 'rb') as file:
         while block := file.read(SCAN_BYTES):
             sha.update(block)
             count(record, np.frombuffer(block, dtype=little_endian(dtype)), byte_lengths, eot)
@@ -284,16 +284,16 @@ def load_tokenizer(path):
     """
     if path == 'gpt2':
         return GPT2Tokenizer()
-    todo = 'give char, bpe, gpt2, or the path of a meta.json, meta.pkl or checkpoint'
+    advice = 'give char, bpe, gpt2, or the path of a meta.json, meta.pkl or checkpoint'
     path = tokenizer_file(path)
     if not os.path.isfile(path):
-        raise SystemExit(f'--tokenizer: expected char, bpe, gpt2 or a file, got {path!r}; {todo}')
+        raise SystemExit(f'--tokenizer: expected char, bpe, gpt2 or a file, got {path!r}; {advice}')
     if path.endswith('.pkl'):
         return CharTokenizer(chars_of_nanogpt(path))
-    found = read_json(path, todo) if path.endswith('.json') else read_checkpoint(path, todo)
+    found = read_json(path, advice) if path.endswith('.json') else load_untrusted(path, advice)
     if not isinstance(found, dict) or 'tokenizer' not in found:
-        raise SystemExit(f'{path}: expected a tokenizer in it, found none; {todo} (nanoGPT keeps characters '
-                         'in the meta.pkl beside its bins)')
+        raise SystemExit(f'{path}: expected a tokenizer in it, found none; {advice} (nanoGPT keeps '
+                         'characters in the meta.pkl beside its bins)')
     return from_json(found['tokenizer'])
 
 
@@ -303,14 +303,14 @@ def tokenizer_file(path):
     return next(filter(os.path.isfile, [path, *inside]), path)
 
 
-def read_checkpoint(path, todo):
-    """What a checkpoint file holds; its tensors stay on disk where its format allows it."""
+def load_untrusted(path, advice):
+    """The contents of a torch.save file, executing nothing; its tensors stay on disk where possible."""
     import torch
     try:
         return torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error: # what is not a checkpoint can raise nearly anything
         raise SystemExit(f'{path}: expected a checkpoint, got {type(error).__name__} on reading it; '
-                         f'{todo}') from None
+                         f'{advice}') from None
 
 
 # bins that nanoGPT made
@@ -332,21 +332,21 @@ def meta_of_nanogpt(folder):
 
 def chars_of_nanogpt(path):
     """The characters of a meta.pkl in the order of their ids; SystemExit when it holds anything else."""
-    todo = 'prepare the text again'
-    data = read_small(path, todo)
+    advice = 'prepare the text again'
+    data = read_small(path, advice)
     try:
-        itos = dict(plain_pickle(data)['itos'])
+        itos = dict(load_plain_pickle(data)['itos'])
         chars = [itos[i] for i in range(len(itos))]
         if not all(isinstance(char, str) and len(char) == 1 for char in chars):
             raise ValueError('values that are not characters')
     except Exception as error: # what is not a pickle can raise nearly anything
         raise SystemExit(f'{path}: expected a pickled dict whose itos is id -> character, got '
-                         f'{type(error).__name__}: {error}; {todo}') from None
+                         f'{type(error).__name__}: {error}; {advice}') from None
     return from_json({'kind': 'char', 'chars': ''.join(chars)}).chars # refuses characters that occur twice
 
 
-def plain_pickle(data):
-    """The dicts, lists, strings and numbers in a pickle; ValueError when it holds anything else."""
+def load_plain_pickle(data):
+    """Unpickle dicts, lists, strings and numbers; ValueError, and nothing executed, for anything else."""
     for opcode, argument, _ in pickletools.genops(data):
         if opcode.name not in PLAIN_OPCODES:
             raise ValueError(f'{opcode.name}, which plain values do not need')

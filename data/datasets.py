@@ -2,8 +2,8 @@
 Which folder holds the bins of a run, and the prepare.py script that makes them.
 
     folder, script = find_dataset('tinystories', 'out')
-    if not is_prepared(folder, own_text='', max_samples=-1):
-        prepare(folder, script, own_text='', max_samples=-1)
+    if not is_prepared(folder, input_path='', max_samples=-1):
+        prepare(folder, script, input_path='', max_samples=-1)
 """
 import difflib
 import os
@@ -13,30 +13,30 @@ import subprocess
 import sys
 import threading
 
-from data.bins import DATA, made_from
-from data.documents import TEXT_FILES, identified
+from data.bins import DATA, read_provenance
+from data.documents import TEXT_FILES, fingerprint_inputs
 from data.files import make_folder
 
 ROOT = os.path.dirname(DATA)
 OUT_DIR = 'choose another --out_dir'
-SIGNALS = 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2' # as train.py takes them
+SIGNALS = 'SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2' # that stop a run or a preparation
 
 
-def find_dataset(dataset, run_dir, own_text=False, max_samples=-1):
+def find_dataset(dataset, run_dir, has_input=False, max_samples=-1):
     """
     (folder of the bins, prepare.py that makes them or None); SystemExit with the command to type if unknown.
 
     dataset: the name of a folder of data/, or the path of a folder with bins or a prepare.py
-    own_text: whether the bins are of a text of this run's own; they are in run_dir/data then. So are those
-        that the dataset's own folder cannot take, which is printed.
+    has_input: whether the run has a text of its own (--input); its bins are then in run_dir/data. The bins of
+        a dataset whose own folder cannot be written are there too, and a line says so.
     max_samples: from 0 on, the bins are in a folder of the dataset for this number, which all runs share
     """
     folder, script = locate(dataset)
     own = os.path.join(run_dir, 'data')
-    if script is None and (own_text or max_samples >= 0):
+    if script is None and (has_input or max_samples >= 0):
         raise SystemExit(f'dataset: {dataset} has no prepare.py that could read another text; leave out '
                          '--dataset, or --input and --max_samples')
-    if own_text:
+    if has_input:
         return own, script
     folder = folder_for(folder, max_samples)
     if script and not has_bins(folder) and not can_write(folder):
@@ -73,9 +73,9 @@ def unknown_dataset(dataset, path):
     if os.path.isdir(path):
         texts = [name for name in sorted(os.listdir(path)) if name.lower().endswith(TEXT_FILES)]
         text = os.path.join(path, texts[0]) if len(texts) == 1 else path
-        todo = f'its text: --input={shlex.quote(text)}' if texts else 'a text of yours: --input=FILE'
+        advice = f'its text: --input={shlex.quote(text)}' if texts else 'a text of yours: --input=FILE'
         return SystemExit(f'dataset: expected train.bin, val.bin and meta.json in {path}, found no bins and '
-                          f'no prepare.py; to train on {todo}')
+                          f'no prepare.py; to train on {advice}')
     known = sorted(name for name in os.listdir(DATA) if script_in(os.path.join(DATA, name)))
     close = difflib.get_close_matches(path, known, n=1)
     meant = f'did you mean {close[0]}? ' if close else ''
@@ -95,42 +95,43 @@ def can_write(folder):
     return True
 
 
-def is_prepared(folder, own_text, max_samples, tokenizer='', script=None):
+def is_prepared(folder, input_path, max_samples, tokenizer='', script=None):
     """
     Whether a folder has bins that were made from these settings of a run, as prepare() takes them.
 
-    Bins in a dataset's own folder (no own_text, max_samples, tokenizer) count however they were made. Bins
+    Bins in a dataset's own folder (no input_path, max_samples, tokenizer) count however they were made. Bins
     of a run's own text count if the flags, the script and the state of the files are those of meta.json.
     """
     if not has_bins(folder):
         return False
-    if not own_text and max_samples < 0 and not tokenizer:
+    if not input_path and max_samples < 0 and not tokenizer:
         return True
-    record, (wanted, states) = made_from(folder), identified(flags_of(own_text, max_samples, tokenizer))
+    record = read_provenance(folder)
+    wanted, states = fingerprint_inputs(flags_of(input_path, max_samples, tokenizer))
     same_script = script is None or record.get('script') == os.path.basename(os.path.dirname(script))
     return record.get('flags') == wanted and record.get('files') == states and same_script
 
 
-def flags_of(own_text, max_samples, tokenizer):
+def flags_of(input_path, max_samples, tokenizer):
     """The flags of prepare.py that a run's settings stand for."""
-    flags = {'input': own_text} if own_text else {}
+    flags = {'input': input_path} if input_path else {}
     flags |= {'max_samples': max_samples} if max_samples >= 0 else {}
     return flags | ({'tokenizer': tokenizer} if tokenizer else {})
 
 
-def prepare(folder, script, own_text, max_samples, tokenizer=''):
+def prepare(folder, script, input_path, max_samples, tokenizer=''):
     """
     Run a dataset's prepare.py, which prints what it does. A signal that ends this process ends it, too.
 
-    own_text: a file or folder to take instead of what the dataset downloads, or ''
+    input_path: a file or folder to take instead of what the dataset downloads, or ''
     max_samples: how many documents to take; 0: all; -1: as prepare.py has it
     tokenizer: as --tokenizer of prepare.py; '': as prepare.py has it
     raises SystemExit when it fails, or when a signal arrives
     """
-    command = prepare_command(folder, script, own_text, max_samples, tokenizer)
+    command = prepare_command(folder, script, input_path, max_samples, tokenizer)
     make_folder(folder, OUT_DIR) # found out before the work
-    print(f'{folder}: not prepared yet; running: {command}', flush=True)
-    status, stopped_by = run_child([sys.executable, *shlex.split(command)[1:]])
+    print(f'{folder}: not prepared yet; running: {shlex.join(command)}', flush=True)
+    status, stopped_by = run_child([sys.executable, *command[1:]])
     if stopped_by:
         raise SystemExit(f'{folder}: stopped by {stopped_by} before the dataset was complete; run the same '
                          'command again')
@@ -141,13 +142,13 @@ def prepare(folder, script, own_text, max_samples, tokenizer=''):
         raise SystemExit(status) # it has printed why
 
 
-def prepare_command(folder, script, own_text, max_samples, tokenizer=''):
-    """The command that prepare() runs, as it can be typed. SystemExit without a prepare.py."""
+def prepare_command(folder, script, input_path, max_samples, tokenizer=''):
+    """The command that prepare() runs, a list of words. SystemExit without a prepare.py."""
     if script is None:
         raise SystemExit(f'{folder}: expected train.bin and val.bin, found neither, nor a prepare.py that '
                          'makes them; choose another --dataset')
-    flags = {'out': folder} | flags_of(own_text, max_samples, tokenizer)
-    return shlex.join(['python', script, *(f'--{name}={value}' for name, value in flags.items())])
+    flags = {'out': folder} | flags_of(input_path, max_samples, tokenizer)
+    return ['python', script, *(f'--{name}={value}' for name, value in flags.items())]
 
 
 def run_child(command):

@@ -3,7 +3,7 @@ The documents of text files on this machine, one at a time, and where to cut the
 
     train, val, tokenizer = split_own_text('my_folder', 'bpe', vocab_size=0, val_fraction=0.1)
 
-A corpus may be larger than the memory. What cannot be read ends in one line.
+A corpus may be larger than memory. Input that cannot be read raises SystemExit with a one-line message.
 """
 import hashlib
 import mmap
@@ -15,7 +15,7 @@ from itertools import chain, islice
 import numpy as np
 
 from data.bins import load_tokenizer, tokenizer_file
-from data.encoding import SAMPLE_BYTES, binary_kind, conversion, legacy_kind
+from data.encoding import SAMPLE_BYTES, conversion, detect_encoding, detect_file_type
 from data.tokenizer import SEPARATOR, CharTokenizer, learn_bpe
 
 TEXT_FILES = ('.txt', '.md', '.parquet') # what is read of a folder
@@ -41,55 +41,55 @@ def local_documents(path):
 
 def local_files(path):
     """
-    (files, left_out): the files that are read of a file or folder, and how many others lie there, by kind.
+    (files, skipped): the files that are read of a file or folder, and how many others lie there, by kind.
 
-    Symbolic links are followed, each file and folder once. left_out: Counter such as {'.py': 3, 'hidden': 1}
+    Symbolic links are followed, each file and folder once. skipped: Counter such as {'.py': 3, 'hidden': 1}
     """
     if os.path.isfile(path):
         return [path], Counter()
     if not os.path.isdir(path):
         raise SystemExit(f'--input={path}: expected a file or a folder, found neither; check the path')
-    files, left_out, seen = [], Counter(), {os.path.realpath(path)}
+    files, skipped, seen = [], Counter(), {os.path.realpath(path)}
     for folder, subfolders, names in os.walk(path, followlinks=True):
-        subfolders[:] = [name for name in sorted(subfolders) if is_new(folder, name, seen, left_out)]
+        subfolders[:] = [name for name in sorted(subfolders) if is_new(folder, name, seen, skipped)]
         for name in sorted(names):
             kind = os.path.splitext(name)[1].lower()
-            if not is_new(folder, name, seen, left_out):
+            if not is_new(folder, name, seen, skipped):
                 continue
             if kind in TEXT_FILES and os.path.isfile(os.path.join(folder, name)):
                 files.append(os.path.join(folder, name))
             else:
-                left_out[kind or 'without an extension'] += 1
+                skipped[kind or 'without an extension'] += 1
     if not files:
         raise SystemExit(f'--input={path}: expected {", ".join(TEXT_FILES)} files in the folder, got '
-                         f'{counted(left_out) or "none"}; give one file, or another folder')
-    return files, left_out
+                         f'{format_counts(skipped) or "none"}; give one file, or another folder')
+    return files, skipped
 
 
-def is_new(folder, name, seen, left_out):
+def is_new(folder, name, seen, skipped):
     """Whether a name in a folder is not hidden, not made by the system, and not another name of one seen."""
     place = os.path.realpath(os.path.join(folder, name))
     if name.startswith('.') or name in SYSTEM_FOLDERS:
-        left_out['hidden'] += 1
+        skipped['hidden'] += 1
         return False
     if place in seen:
-        left_out['already read'] += 1
+        skipped['already read'] += 1
         return False
     seen.add(place)
     return True
 
 
-def counted(left_out):
+def format_counts(skipped):
     """'3 .py, 1 hidden' of {'.py': 3, 'hidden': 1}."""
-    return ', '.join(f'{n} {kind}' for kind, n in left_out.most_common(6))
+    return ', '.join(f'{n} {kind}' for kind, n in skipped.most_common(6))
 
 
-def print_left_out(path):
+def print_skipped_files(path):
     """Say which files of a folder are not read, if any."""
-    files, left_out = local_files(path)
-    if left_out:
+    files, skipped = local_files(path)
+    if skipped:
         print(f'{path}: reading {len(files):,} files ({", ".join(TEXT_FILES)}), leaving out '
-              f'{counted(left_out)}')
+              f'{format_counts(skipped)}')
 
 
 def file_documents(path):
@@ -97,20 +97,20 @@ def file_documents(path):
     if not os.path.getsize(path): # which mmap refuses
         return
     with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
-        if problem := binary_kind(contents[:SAMPLE_BYTES], path):
+        if problem := detect_file_type(contents[:SAMPLE_BYTES], path):
             raise SystemExit(f'{path}: expected UTF-8 text, got {problem}')
         start, separator = 0, SEPARATOR.encode()
         is_one = contents.find(separator) < 0
         while start < len(contents):
             end = contents.find(separator, start)
             end = len(contents) if end < 0 else end
-            text = decoded(contents[start:end], path, start)
+            text = decode_block(contents[start:end], path, start)
             if text.strip(): # a single document keeps the white space around it
                 yield text if is_one else text.strip()
             start = end + len(separator)
 
 
-def decoded(block, path, offset):
+def decode_block(block, path, offset):
     """
     The text of the bytes of a file from offset on. Lines end in a line feed, whatever they end in there; byte
     order marks, which joined files have in the middle, are removed.
@@ -119,7 +119,7 @@ def decoded(block, path, offset):
         text = block.decode('utf-8')
     except UnicodeDecodeError as error:
         raise SystemExit(f'{path}: expected UTF-8 text, got the byte {block[error.start]:#04x} at offset '
-                         f'{offset + error.start:,}, {legacy_kind(block, error.start, path)}') from None
+                         f'{offset + error.start:,}, {detect_encoding(block, error.start, path)}') from None
     if '\0' in text:
         raise SystemExit(f'{path}: expected text, got a NUL byte at offset {offset + block.index(0):,}; '
                          + conversion("tr -d '\\000' < {}", path))
@@ -141,8 +141,8 @@ def parquet_documents(path):
                          'give another file') from None
 
 
-def file_state(path):
-    """A string that changes when a file, or a text file of a folder, changes; '' where there is none."""
+def file_fingerprint(path):
+    """A fingerprint of a file, or of the text files in a folder: sizes and times; '' if there is none."""
     if not os.path.exists(path):
         return ''
     sha = hashlib.sha256()
@@ -152,11 +152,11 @@ def file_state(path):
     return sha.hexdigest()[:16]
 
 
-def identified(flags):
-    """(flags of a prepare.py with absolute paths, the states of their files), as meta.json records them."""
+def fingerprint_inputs(flags):
+    """(flags of a prepare.py with absolute paths, fingerprints of these files), as meta.json records them."""
     paths = {'input': flags.get('input', ''), 'tokenizer': tokenizer_file(flags.get('tokenizer', ''))}
     paths = {name: os.path.abspath(path) for name, path in paths.items() if os.path.exists(path)}
-    return flags | paths, [file_state(path) for path in paths.values()]
+    return flags | paths, [file_fingerprint(path) for path in paths.values()]
 
 
 # train and val
@@ -169,7 +169,7 @@ def split_own_text(path, tokenizer, vocab_size, val_fraction, max_val_chars=0, m
     vocab_size: of bpe, see learn_bpe
     max_val_chars, max_documents: about how long val may get, how many documents are taken; 0: no limit
     """
-    print_left_out(path)
+    print_skipped_files(path)
     chosen = None if tokenizer in ('char', 'bpe') else load_tokenizer(tokenizer)
 
     def documents():

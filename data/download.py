@@ -1,8 +1,8 @@
 """
 Texts from the web for the prepare.py scripts: tiny Shakespeare, and datasets of the Hugging Face hub.
 
-What cannot be downloaded ends in one line. Documents come one at a time, so a corpus may be larger than the
-memory.
+A failed download raises SystemExit with a one-line message. Documents are streamed, so a corpus may be larger
+than memory.
 """
 import importlib
 import os
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from data import write
-from data.documents import local_documents, local_files, print_left_out
+from data.documents import local_documents, local_files, print_skipped_files
 from data.files import make_folder
 from data.network import fetch, why_unreachable
 
-# one text in two places; the checksum tells it from the page of a login portal
+# the same text at two URLs; the checksum detects the page of a login portal
 SHAKESPEARE_URLS = [
     'https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt',
     'https://storage.googleapis.com/download.tensorflow.org/data/shakespeare.txt']
@@ -30,7 +30,7 @@ def tiny_shakespeare(path, folder):
     """
     source = path or SHAKESPEARE_URLS[0]
     if path:
-        print_left_out(path)
+        print_skipped_files(path)
     else:
         path = os.path.join(folder, 'input.txt')
         if not os.path.isfile(path):
@@ -97,7 +97,7 @@ def streamed_texts(name, subset, split, skip):
                          'again') from None
 
 
-def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, made_from=None,
+def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, provenance=None,
                  save_every=10_000):
     """
     Write a large corpus as tokens in bounded memory; run again after an interruption, it resumes there.
@@ -105,7 +105,7 @@ def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, ma
     path: file or folder to take instead of the hub, or ''
     val_documents: how many documents, the first ones, are val; the others are train
     max_samples: how many documents to take in all, 0 for every one
-    made_from, save_every: as in write_dataset
+    provenance, save_every: as in write_dataset
     """
     if val_documents < 1 or max_samples and max_samples <= val_documents:
         raise SystemExit('--val_documents: expected at least 1 and less than --max_samples, got '
@@ -118,7 +118,7 @@ def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, ma
     done = write.documents_done(folder, job)
     skip = sum(done.values())
     if path:
-        print_left_out(path)
+        print_skipped_files(path)
         texts = islice(local_documents(path), skip, None)
     else:
         texts = hub_documents(corpus.name, corpus.subset, skip=skip)
@@ -129,7 +129,7 @@ def write_corpus(folder, corpus, path, val_documents, max_samples, tokenizer, ma
     splits = {'val': islice(texts, max(0, val_documents - done.get('val', 0))), 'train': texts}
     totals = {'val': val_documents, 'train': max_samples - val_documents if max_samples else None}
     try:
-        write.write_dataset(folder, splits, tokenizer, source, made_from, totals=totals, job=job,
+        write.write_dataset(folder, splits, tokenizer, source, provenance, totals=totals, job=job,
                             save_every=save_every)
     except KeyboardInterrupt:
         raise SystemExit(f'{folder}: stopped; the same command resumes') from None
@@ -143,7 +143,7 @@ def check_disk_space(folder, corpus, documents):
     needs, has = write.format_bytes(needed), write.format_bytes(free)
     print(f'{corpus.name}: {documents:,} documents, about {write.format_bytes(download)} to download, '
           f'not kept\n{folder}: about {needs} of bins ({has} are free), memory below 2 GB\n'
-          'stop it at any time, the same command resumes')
+          'you can stop it at any time; the same command resumes')
     if free < needed:
         raise SystemExit(f'{folder}: expected {needs} of free disk space, got {has}; take less '
                          '(--max_samples=100_000), or another disk (--out=FOLDER)')

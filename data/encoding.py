@@ -1,7 +1,8 @@
 """
-What a file that is not UTF-8 text is, and the command that makes text of it, for the end of an error message.
+Detection of file types and text encodings, for error messages: what a file that is not UTF-8 text is, and
+the command that converts it.
 
-    if problem := binary_kind(first_bytes, path):
+    if problem := detect_file_type(first_bytes, path):
         raise SystemExit(f'{path}: expected UTF-8 text, got {problem}')
 """
 import codecs
@@ -29,9 +30,9 @@ SIGNATURES = [
 # what tells the documents that are zip archives inside
 ZIPPED = [(b'word/', 'a Word document (docx)'), (b'epub+zip', 'an e-book (epub)'),
           (b'vnd.oasis.opendocument', 'an OpenDocument text')]
-# older encodings by their names for iconv, with their most frequent characters beyond ASCII, and the share
-# of all such characters that these have, at least, in ordinary text
-LEGACY = [
+# legacy encodings by their names for iconv, their most frequent non-ASCII characters, and the least fraction
+# of all non-ASCII characters that these make up in ordinary text
+LEGACY_ENCODINGS = [
     ('GB18030', '的一是不了在人有我他这中大来上国个到说们为子和你地出道也时年，。', 0.1),
     ('BIG5', '的一是不了在人有我他這中大來上國個到說們為子和你地出道也時年，。', 0.1),
     ('SHIFT_JIS', 'のにはをたがでてとしれさるいもなっからうりくこんまアンスルイトラリ、。', 0.3),
@@ -42,9 +43,9 @@ LEGACY = [
 SAMPLE_BYTES = 1 << 16 # enough to tell
 
 
-def binary_kind(head, path):
+def detect_file_type(head, path):
     """
-    What a file that begins with these bytes is, if not UTF-8 text, and what to do, as a clause; else ''.
+    The type of a file that is not UTF-8 text and what to do about it, for a message; '' if it may be text.
 
     head: its first SAMPLE_BYTES bytes
     """
@@ -63,21 +64,21 @@ def binary_kind(head, path):
     return ''
 
 
-def legacy_kind(block, at, path):
+def detect_encoding(block, at, path):
     """
     The likely encodings of bytes that are not UTF-8, and what to do, as a clause.
 
     at: the offset in block that no UTF-8 text has
     """
     sample, shares = bytes(block[at:at + SAMPLE_BYTES]), {}
-    for name, frequent, least in LEGACY:
+    for name, frequent, least in LEGACY_ENCODINGS:
         try: # incremental, since the sample may end inside a character
             text = codecs.getincrementaldecoder(name)().decode(sample)
         except UnicodeDecodeError:
             continue
-        beyond = [char for char in text if not char.isascii()]
-        share = sum(char in frequent for char in beyond) / max(1, len(beyond))
-        if name == 'WINDOWS-1252' and len(beyond) > len(text) // 3:
+        non_ascii = [char for char in text if not char.isascii()]
+        share = sum(char in frequent for char in non_ascii) / max(1, len(non_ascii))
+        if name == 'WINDOWS-1252' and len(non_ascii) > len(text) // 3:
             continue # Western text is mostly ASCII; these bytes are another alphabet
         if share >= least:
             shares[name] = share / least

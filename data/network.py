@@ -1,5 +1,5 @@
 """
-Files from the web: whether an address can be read, and downloads that are complete or not there.
+Downloads: whether a URL can be reached, and files that are written only when they are complete.
 
     if why := fetch(url, 'input.txt', sha256):
         print(f'not downloaded: {why}')
@@ -16,7 +16,7 @@ from data.files import atomic_write
 
 def why_unreachable(url, seconds=3):
     """
-    Why an address cannot be read, as a clause, or '' when it can; known after `seconds` at the latest.
+    The reason why a URL cannot be reached, for a message, or ''; takes at most `seconds`.
 
     The request runs in a thread because name resolution has no time-out of its own. Proxies are those of the
     environment.

@@ -1,5 +1,5 @@
 """
-Text to token ids and back, in three ways behind one interface.
+Three tokenizers with one interface: characters, byte-level BPE, and that of GPT-2.
 
     tokenizer = train_bpe(texts)                        # or CharTokenizer.of(text), or GPT2Tokenizer()
     tokenizer.decode(tokenizer.encode(text)) == text
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from data.network import why_unreachable
 
 SEPARATOR = '<|endoftext|>' # between documents, in files and as eot's name
-# How bpe splits text before it merges bytes: a word with the space or apostrophe in front of it, up to three
+# Pre-tokenization (regex split) of bpe: a word with the space or apostrophe in front of it, up to three
 # digits, a run of punctuation, white space. Each character is in one class, so the pieces add up to the text;
 # there is no look-ahead, so that matching takes linear time.
 PATTERN = r"[ '’]?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
@@ -86,7 +86,7 @@ class CharTokenizer:
 
 class BPETokenizer:
     """
-    Byte pair encoding (Sennrich et al. 2016, arXiv:1508.07909) over bytes, so that it can represent any text.
+    Byte-level byte pair encoding (BPE; Sennrich et al. 2016, arXiv:1508.07909): it can represent any text.
 
     tokens: list of bytes in the order they were learned; the first 256 are single bytes. eot comes after.
     """
@@ -167,32 +167,32 @@ def from_json(meta):
         return BPETokenizer(checked_tokens(meta.get('pattern'), meta.get('tokens')))
     if kind == 'gpt2':
         return GPT2Tokenizer()
-    raise refusal("a dict whose kind is 'char', 'bpe' or 'gpt2'", meta if kind is None else kind)
+    raise invalid_tokenizer("a dict whose kind is 'char', 'bpe' or 'gpt2'", meta if kind is None else kind)
 
 
 def checked_chars(chars):
     if not isinstance(chars, str) or not 0 < len(chars) <= MAX_TOKENS:
-        raise refusal(f"'chars' to be a string of 1 to {MAX_TOKENS:,} characters", chars)
+        raise invalid_tokenizer(f"'chars' to be a string of 1 to {MAX_TOKENS:,} characters", chars)
     if len(set(chars)) < len(chars) or any('\ud800' <= char <= '\udfff' for char in chars):
-        raise refusal('characters that all differ, and none that UTF-8 cannot write', chars)
+        raise invalid_tokenizer('characters that all differ, and none that UTF-8 cannot write', chars)
     return chars
 
 
 def checked_tokens(pattern, texts):
     if pattern != PATTERN:
-        raise refusal('the pattern of this version', pattern)
+        raise invalid_tokenizer('the pattern of this version', pattern)
     if not isinstance(texts, list) or not 256 <= len(texts) <= MAX_TOKENS:
-        raise refusal(f"'tokens' to be a list of 256 to {MAX_TOKENS:,}", texts)
+        raise invalid_tokenizer(f"'tokens' to be a list of 256 to {MAX_TOKENS:,}", texts)
     for text in texts:
         if not isinstance(text, str) or not 0 < len(text) <= MAX_TOKEN_BYTES or max(text) > '\xff':
-            raise refusal(f'each token to be 1 to {MAX_TOKEN_BYTES} characters of latin-1', text)
+            raise invalid_tokenizer(f'each token to be 1 to {MAX_TOKEN_BYTES} characters of latin-1', text)
     tokens = [text.encode('latin-1') for text in texts]
     if tokens[:256] != single_bytes() or len(set(tokens)) < len(tokens):
-        raise refusal('the 256 single bytes first, in order, and no token twice', 'other tokens')
+        raise invalid_tokenizer('the 256 single bytes first, in order, and no token twice', 'other tokens')
     return tokens
 
 
-def refusal(expected, got):
+def invalid_tokenizer(expected, got):
     return SystemExit(f'tokenizer: expected {expected}, got {reprlib.repr(got)}; prepare the data again, or '
                       'use another checkpoint')
 
@@ -232,7 +232,7 @@ def train_bpe(texts, vocab_size=4096, n_chars=SAMPLE):
     texts: iterable of str; only the first n_chars characters are read, which bounds time and memory
     vocab_size: 256 bytes, the merges and eot; it comes out smaller when no pair is left that occurs twice
     The result does not depend on the order of the texts: of equally frequent pairs, the one whose bytes sort
-    first is merged. A token is whole characters or the beginning of one, never a cut through several.
+    first is merged. A token is a sequence of whole characters, or the first bytes of a single character.
     """
     check_vocab_size(vocab_size)
     tokens, pairs = single_bytes(), Pairs(count_words(texts, n_chars))

@@ -1,8 +1,8 @@
 """
 Text to a dataset on disk, for the prepare.py scripts.
 
-    with preparing(folder, config, __file__) as made_from:
-        write_dataset(folder, {'train': texts, 'val': texts}, tokenizer, 'my texts', made_from)
+    with lock_dataset(folder, config, __file__) as provenance:
+        write_dataset(folder, {'train': texts, 'val': texts}, tokenizer, 'my texts', provenance)
 
 writes train.bin, val.bin and meta.json, which data/bins.py reads. Each appears under its name only when it is
 complete, and meta.json comes last: whatever a crash leaves is the old dataset, the new one, or a folder that
@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import reprlib
-import sys
 from contextlib import contextmanager
 from itertools import chain
 
@@ -20,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data import bins
-from data.documents import identified
+from data.documents import fingerprint_inputs
 from data.files import lock_folder, make_folder, remove, sync_folder, write_errors, write_json
 from data.tokenizer import GPT2Tokenizer
 
@@ -31,27 +30,26 @@ BEFORE_SPACE = re.compile(r'(?<=\S)[ \n]')
 
 
 @contextmanager
-def preparing(folder, config, script):
+def lock_dataset(folder, config, script):
     """
-    Hold the lock of a folder, which is made if need be, while a prepare.py script works; yields the record of
-    how the dataset is made, for write_dataset.
+    Create the folder of a dataset and lock it while a prepare.py script runs; yields the provenance of the
+    dataset (script, flags, fingerprints of the input files) for write_dataset.
 
     While another process holds it, this one waits; if that one had the same settings, nothing is left to do,
-    and SystemExit ends the script with status 0. A folder that cannot be written, and Ctrl-C, are one line.
+    and SystemExit ends the script with status 0. For Ctrl-C and for a folder that cannot be written,
+    SystemExit has a one-line message.
     """
-    if sys.stderr is None: # closed (2>&-), or pythonw: progress bars need something to write to
-        sys.stderr = open(os.devnull, 'w', encoding='utf-8')
-    made_from, lock = record_of(config, script), None
+    provenance, lock = provenance_of(config, script), None
     try:
         make_folder(folder, ADVICE)
         lock = lock_folder(folder)
         if lock is None:
             print(f'{folder}: waiting for another process that is preparing this dataset', flush=True)
             lock = lock_folder(folder, wait=-1)
-            if bins.made_from(folder) == made_from:
+            if bins.read_provenance(folder) == provenance:
                 print(f'{folder}: the other process has prepared it with the same settings')
                 raise SystemExit(0)
-        yield made_from
+        yield provenance
     except KeyboardInterrupt:
         raise SystemExit(f'{folder}: stopped before the dataset was complete; run the same command '
                          'again') from None
@@ -60,24 +58,24 @@ def preparing(folder, config, script):
             lock.release()
 
 
-def record_of(config, script):
-    """What meta.json records of a preparation: the script, the flags given, the state of their files."""
+def provenance_of(config, script):
+    """The provenance of a dataset for meta.json: the script, its flags, fingerprints of the input files."""
     flags = {name: config.settings[name] for name in sorted(config.typed - {'out'})}
     if config.files:
         flags['config'] = [os.path.abspath(path) for path in config.files]
-    flags, states = identified(flags)
+    flags, states = fingerprint_inputs(flags)
     return {'script': os.path.basename(os.path.dirname(os.path.abspath(script))), 'flags': flags,
             'files': states}
 
 
-def write_dataset(out, splits, tokenizer, source, made_from=None, separate=True, totals=None, job='',
+def write_dataset(out, splits, tokenizer, source, provenance=None, separate=True, totals=None, job='',
                   save_every=10_000):
     """
     Write <split>.bin for each split, then meta.json, and return what that holds; in bounded memory.
 
     out: folder; the bins in it stay as they are until all new ones are complete
     splits: {'train': texts, 'val': texts}, iterables of documents, each read once, one after the other
-    source: where the text comes from, for people; made_from: the record of `preparing`
+    source: where the text comes from, for people; provenance: the record of `lock_dataset`
     separate: end every document with the tokenizer's eot, if it has one
     totals: {'train': number of documents}, for the progress bar only
     job: a string that identifies this preparation, which makes it resumable; the texts then begin after
@@ -109,7 +107,7 @@ def write_dataset(out, splits, tokenizer, source, made_from=None, separate=True,
                 saved = documents
         bar.close()
         save_progress(split, writer.close())
-    return publish(out, records, tokenizer, source, made_from)
+    return publish(out, records, tokenizer, source, provenance)
 
 
 class BinWriter:
@@ -135,7 +133,7 @@ class BinWriter:
         dtype, byte_lengths = bins.bin_dtype(self.tokenizer.n_vocab), self.tokenizer.byte_lengths()
         n_bytes, found = record['tokens'] * dtype.itemsize, dict(bins.EMPTY)
         left = n_bytes if os.path.getsize(self.path) >= n_bytes else 0 # a shorter file need not be read
-        with bins.reading(self.path):
+        with bins.read_errors(self.path):
             while block := self.file.read(min(bins.SCAN_BYTES, left)):
                 left -= len(block)
                 self.sha.update(block)
@@ -155,7 +153,7 @@ class BinWriter:
             if ends and self.eot is not None:
                 ids.append(self.eot)
         ids = np.fromiter(chain.from_iterable(ids_of_parts), dtype=np.int64)
-        block = packed(ids, self.tokenizer.n_vocab, self.path).tobytes()
+        block = cast_ids(ids, self.tokenizer.n_vocab, self.path).tobytes()
         with write_errors(self.path, ADVICE):
             self.file.write(block)
             self.file.flush() # a full disk is reported here
@@ -177,8 +175,8 @@ class BinWriter:
         return record
 
 
-def packed(ids, n_vocab, where):
-    """ids (int64) as they are stored; SystemExit for any outside the vocabulary, which might overflow."""
+def cast_ids(ids, n_vocab, where):
+    """ids (int64) in the dtype of the bin; SystemExit for ids outside the vocabulary, which may overflow."""
     if len(ids) and not 0 <= ids.min() <= ids.max() < n_vocab:
         raise SystemExit(f'{where}: expected ids from 0 to {n_vocab - 1:,}, as the vocabulary has, got '
                          f'{ids.min():,} to {ids.max():,}; the tokenizer does not match this vocab_size')
@@ -212,15 +210,15 @@ def parts(text, size=1 << 20):
     yield text[start:], True
 
 
-def publish(out, records, tokenizer, source, made_from=None):
+def publish(out, records, tokenizer, source, provenance=None):
     """Rename finished .tmp files and write meta.json about them; returns what that holds."""
     for split, record in records.items():
         if record['tokens'] < 2: # an input and its target
             raise SystemExit(f'{split}.bin: expected 2 tokens at least, got {record["tokens"]}; give more '
-                             'text, or divide it otherwise into train and val')
+                             'text, or change how it is split into train and val')
     path, n_vocab = os.path.join(out, 'meta.json'), tokenizer.n_vocab
     meta = {'source': source, 'vocab_size': n_vocab, 'dtype': bins.bin_dtype(n_vocab).name, 'splits': records,
-            'tokenizer': tokenizer.to_json()} | ({'made_from': made_from} if made_from else {})
+            'tokenizer': tokenizer.to_json()} | ({'provenance': provenance} if provenance else {})
     with write_errors(path, ADVICE): # so that a crash does not leave it beside new bins
         if os.path.lexists(path):
             os.remove(path)
@@ -272,7 +270,7 @@ def read_progress(out, job):
 
 # bins that nanoGPT made
 
-def adopt_bins(folder, kind):
+def import_nanogpt_bins(folder, kind):
     """Write meta.json beside bins that nanoGPT made: 'gpt2' tokens, or 'char' with its meta.pkl."""
     path = os.path.join(folder, 'meta.json')
     if os.path.exists(path):

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 
 import torch
 
+from configurator import RENAMED
 from data.files import atomic_write, remove, replacing
 from lib.log import say
 from model import GPT, GPTConfig
@@ -36,11 +37,11 @@ class RunState:
     iter_num: int = 0 # updates made
     minutes: float = 0.0 # of training, over all resumes
     best_val_loss: float = math.inf # lowest so far, nats per token
-    best_iter: int = 0 # where it was
+    best_iter: int = 0 # iter_num of that evaluation
     evals_since_best: int = 0 # for patience
     last_eval_iter: int = 0 # iter_num at the last evaluation, which is not repeated
     skipped_steps: int = 0 # updates whose loss or gradient was not finite
-    bad_steps: int = 0 # of these, the last ones in a row
+    bad_steps: int = 0 # consecutive ones up to now
     n_losses: int = 0 # finite losses so far
     loss_mean: float = 0.0 # running mean of the training loss, to detect spikes
     loss_deviation: float = 0.0 # running mean of its absolute deviation
@@ -268,7 +269,7 @@ def upgrade(checkpoint):
     if isinstance(config, dict) and config.get('arch') == 'modern': # these had no effect there
         checkpoint['model_config'] = config | {'activation': '', 'bias': False}
     if isinstance(settings, dict):
-        checkpoint['settings'] = {{'copying': 'mimetic_init'}.get(k, k): v for k, v in settings.items()}
+        checkpoint['settings'] = {RENAMED.get(k, k): v for k, v in settings.items()}
     if 'evaluated' in checkpoint:
         checkpoint = {**asdict(RunState()), **checkpoint, 'last_eval_iter': checkpoint['evaluated']}
     return checkpoint

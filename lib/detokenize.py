@@ -18,7 +18,7 @@ class Completion:
 
 class StreamingDetokenizer:
     """
-    Turns the tokens of a completion into text, in pieces that can be printed at once.
+    Incremental detokenization: turns tokens into pieces of text that can be printed immediately.
 
     on_piece: is called with each piece; together they are the text. A token may end inside a character or a
     stop string: an incomplete character and what may be the start of a stop string are held back.

@@ -233,7 +233,7 @@ def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
 
 
 def saved_activations(config, batch_size, dtype):
-    """Bytes that a forward pass up to the logits saves for the backward pass, on tensors without contents."""
+    """Bytes that a forward pass up to the logits saves for the backward pass, by fake tensors."""
     saved = {}
 
     def save(tensor):

@@ -4,7 +4,7 @@ Text generation with a KV cache: sampling, greedy decoding, speculative decoding
     python sample.py --out_dir=out-tinystories    # the script that prints what this generates
 
 GPT.generate in model.py is the same without a cache, in ten lines. A sequence that outgrows block_size is
-truncated to the last half of its context, so that most steps read one token.
+truncated to the last half of its context, so that most steps process one token.
 """
 import functools
 import math
@@ -106,7 +106,7 @@ def compiled_last_logits(on_gpu):
 
 class DecodeState:
     """
-    B sequences that grow token by token, and the KV cache of what the model has read. All positions are here.
+    B sequences that grow token by token, their positions, and the KV cache of the tokens processed so far.
 
     idx: int64 (B, T), T >= 1, left-padded to one length; room for max_new_tokens columns is added
     padding: int64 (B,), tokens of left padding of each row; None: none
@@ -155,7 +155,7 @@ class DecodeState:
             self.reread(longer, begin)
 
     def reread(self, rows, begin):
-        """Replace what the cache holds of rows by the columns begin..read, read without the ones before."""
+        """Recompute the cached keys and values of rows for columns begin..read, without those before."""
         shift, length, count = min(self.starts) - self.base, self.read - self.base, self.read - begin
         fresh = KVCache(self.model, len(rows), max(1, count))
         if count:
@@ -202,10 +202,10 @@ def generate(model, idx, max_new_tokens, sampling=GREEDY, samples=1, noise=None,
     """
     Yield the next token of each sequence, int64 (B * samples,), up to max_new_tokens times.
 
-    idx: int64 (B, T), T >= 1; each row is read once and continued samples times
+    idx: int64 (B, T), T >= 1; each row is prefilled once and continued samples times
     noise: float32 (B * samples, max_new_tokens), from make_noise; not needed at temperature 0
     stop_tokens: a sequence that has generated one of them repeats it; when all have, the generator ends (on a
-        GPU up to 15 steps later, since asking costs a synchronization). They are not subject to the penalty
+        GPU up to 15 steps later, since checking costs a synchronization). They are not subject to the penalty
     padding, n_vocab, compiled: see DecodeState
     logprobs: a list that receives float32 (B * samples,) per step: the tokens' logprobs at temperature 1
     The model must be in eval mode.
@@ -276,7 +276,7 @@ def prompt_lookup_decode(model, idx, max_new_tokens, num_draft_tokens=8, stop_to
         greedy = logits.argmax(-1).tolist() # after the last token, and after each draft token
         n_accepted = next((i for i, token in enumerate(draft) if token != greedy[i]), len(draft))
         state.rewind(len(draft) - n_accepted)
-        accepted = greedy[:n_accepted + 1] # the one after the accepted draft is right, too
+        accepted = greedy[:n_accepted + 1] # the model gives one more token after the accepted ones
         state.append(torch.tensor([accepted[-1:]], device=idx.device))
         tokens += accepted
         left -= len(accepted)
@@ -290,7 +290,7 @@ def find_ngram_draft(tokens, count):
     """
     count draft tokens for a list: what followed the latest earlier occurrence of its last 3 tokens (2, 1).
 
-    [5, 6, 7, 8, 5, 6] with count=3 gives [7, 8, 5]; one that reaches the end repeats. Empty if there is none.
+    [5, 6, 7, 8, 5, 6] with count=3 gives [7, 8, 5]; a copy past the end repeats. Empty if there is none.
     """
     for n in range(min(3, len(tokens) - 1), 0, -1):
         ngram = tokens[-n:]

@@ -71,12 +71,11 @@ class StepMonitor:
     update does not wait for the current one.
 
     state: RunState, whose counters are kept up to date
-    write: function that logs a dict, or None
-    last_good: function that returns the name of the last good checkpoint, for messages
     """
 
-    def __init__(self, state, max_bad_steps, write=None, last_good=lambda: 'none'):
-        self.state, self.max_bad_steps, self.write, self.last_good = state, max_bad_steps, write, last_good
+    def __init__(self, state, max_bad_steps):
+        self.state, self.max_bad_steps = state, max_bad_steps
+        self.write, self.last_good = None, lambda: 'none' # rank 0 has a log and checkpoints: lib/recorder.py
         self.pending = []
         self.loss = self.norm = math.nan # of the last update that was read
         self.finite = True

@@ -109,16 +109,16 @@ def make_optimizers(model, name, learning_rate, muon_learning_rate, weight_decay
     """
     by_kind = parameter_groups(model)
     groups = {kind: list(members.values()) for kind, members in by_kind.items()}
-    tables = groups['embedding'] + groups['head']
+    embeddings = groups['embedding'] + groups['head']
     optimizers = []
     if choose_optimizer(name, model.config.arch) == 'muon':
         matrices = {'params': groups['matrix'],
                     'split_sizes': [fused_split_sizes(model, name) for name in by_kind['matrix']]}
         optimizers.append(Muon([matrices], muon_learning_rate, weight_decay=weight_decay,
                                ns_dtype=torch.float32 if dtype == 'float32' else torch.bfloat16))
-        rest = [{'params': tables + groups['vector'], 'weight_decay': 0.0}]
+        rest = [{'params': embeddings + groups['vector'], 'weight_decay': 0.0}]
     else:
-        rest = [{'params': groups['matrix'] + tables, 'weight_decay': weight_decay},
+        rest = [{'params': groups['matrix'] + embeddings, 'weight_decay': weight_decay},
                 {'params': groups['vector'], 'weight_decay': 0.0}]
     optimizers.append(torch.optim.AdamW(rest, lr=learning_rate, betas=betas, fused=True))
     for group in all_groups(optimizers):
@@ -193,7 +193,7 @@ def upgrade_muon_state(optimizer, state):
 
 # ---- learning rate ----
 
-def set_rates(optimizers, multiplier, iter_num, muon_momentum):
+def set_lr_and_momentum(optimizers, multiplier, iter_num, muon_momentum):
     """Set what changes with iter_num: each group's learning rate, and Muon's momentum."""
     for group in all_groups(optimizers):
         group['lr'] = group['peak_lr'] * multiplier

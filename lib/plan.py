@@ -99,6 +99,13 @@ def stop_limits(s, typed):
         else list(DEFAULT_LIMITS)
 
 
+def default_out_dir(config_files, dataset):
+    """out-x for config/train_x.py; without a config file, for the dataset."""
+    if config_files:
+        return 'out-' + os.path.splitext(os.path.basename(config_files[-1]))[0].removeprefix('train_')
+    return 'out-' + os.path.basename(os.path.normpath(dataset))
+
+
 # ---- the model, from settings, checkpoint and data ----
 
 def choose_config(checkpoint, path, settings, typed, given, meta):

@@ -15,19 +15,19 @@ def choose_optimizer(name, arch):
     return ('adamw' if arch == 'gpt2' else 'muon') if name == 'auto' else name
 
 
-def derive_settings(settings, typed, filed):
+def derive_settings(settings, typed, from_files):
     """
     The settings of train.py that follow from others: learning_rate from the optimizer, much from depth.
 
-    typed, filed: names given on the command line and in config files, which win; but a depth on the command
-        line wins over the sizes in a config file
+    typed, from_files: names given on the command line and in config files, which win; but a depth on the
+        command line wins over the sizes in a config file
     """
     all_adamw = choose_optimizer(settings['optimizer'], settings['arch']) == 'adamw'
     learning_rate = 1e-3 if all_adamw else 1e-2
-    derived = {} if 'learning_rate' in typed | filed else {'learning_rate': learning_rate}
+    derived = {} if 'learning_rate' in typed | from_files else {'learning_rate': learning_rate}
     if settings['depth'] <= 0:
         return derived
-    given = typed if 'depth' in typed else typed | filed
+    given = typed if 'depth' in typed else typed | from_files
     sizes = settings_of_depth(settings['depth'], settings['block_size'], learning_rate)
     return derived | {name: value for name, value in sizes.items() if name not in given}
 

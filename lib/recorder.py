@@ -40,7 +40,7 @@ from lib.log import Diverged, Log, draw_loss, iter_label, progress_line, say, st
 OVERFIT_EVALS = 3 # evaluations without a new best after which overfitting is reported
 
 
-class Writer:
+class CheckpointWriter:
     """
     Writes the checkpoints of a run in a background thread, while training continues.
 
@@ -113,8 +113,8 @@ class Recorder:
     """
     What rank 0 writes and prints for a run. On the other ranks every method does nothing.
 
-    Nothing is written before one is made, in a locked folder. As a context, it saves what is sound when an
-    error ends the run.
+    Creating one writes the first files, so the folder must be locked. As a context manager it saves a
+    checkpoint when an error ends the run, unless the weights are not finite or half updated.
     """
 
     def __init__(self, run, plan, run_dir, settings, meta, resumed_from=''):
@@ -128,7 +128,7 @@ class Recorder:
         wandb_run = start_wandb(settings['wandb_project'], settings['wandb_run_name'] or run_dir, settings) \
             if settings['wandb_log'] else None
         self.log = Log(self.path('log.jsonl'), run.state.iter_num, run.state.last_eval_iter, wandb_run)
-        self.writer = Writer(run_dir, settings['keep'],
+        self.writer = CheckpointWriter(run_dir, settings['keep'],
                              f'{resumed_from} of iter {run.state.iter_num}' if resumed_from else 'none')
         run.monitor.write, run.monitor.last_good = self.log.write, self.writer.last_good
 
@@ -173,7 +173,7 @@ class Recorder:
 
     def save(self):
         """
-        Have ckpt.pt written, and best.pt if the last evaluation was the best, unless the disk has them.
+        Queue ckpt.pt for writing, and best.pt if the last evaluation was the best, unless already saved.
 
         Raises SystemExit, and writes nothing, when a weight or the loss of a window is not finite.
         """
@@ -181,7 +181,7 @@ class Recorder:
         version = state.iter_num, state.last_eval_iter
         if not self.enabled or not self.settings['save_checkpoints'] or self.saved == version:
             return
-        if not run.is_sound():
+        if not run.is_finite():
             raise run.monitor.diverged(f'weights or their loss are not finite after iter {state.iter_num}')
         self.writer.wait() # so that there is at most one copy in memory
         checkpoint = make_checkpoint(run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'],

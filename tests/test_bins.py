@@ -111,7 +111,7 @@ def test_a_bin_that_is_truncated_or_changed_or_has_ids_beyond_the_vocabulary_is_
     assert all(word in message for word in ['train.bin: expected', *words])
     monkeypatch.setattr(bins, 'CHECKED_BYTES', 100) # a large one, when its checksum is asked for
     assert bool(error_of(bins.load_meta, stories_folder)) == ('truncated' in words)
-    assert error_of(bins.load_meta, stories_folder, every_byte=True) == message
+    assert error_of(bins.load_meta, stories_folder, verify_checksum=True) == message
 
 
 def test_the_checksum_of_data_is_that_of_its_tokens_and_its_tokenizer(tmp_path):
@@ -146,7 +146,7 @@ def test_a_meta_that_is_not_ours_or_has_a_terabyte_is_one_line(stories_folder):
     for text in '', '{', '[]', '{}', '\x00', '[' * 100_000, '{"splits": {}}':
         path.write_text(text, encoding='utf-8')
         assert 'meta.json: expected' in error_of(bins.load_meta, stories_folder)
-        assert bins.made_from(stories_folder) == {}
+        assert bins.read_provenance(stories_folder) == {}
     os.truncate(path, 1 << 40)
     assert 'expected at most' in error_of(bins.load_meta, stories_folder)
 

@@ -23,7 +23,7 @@ from lib import checkpoint as lib_checkpoint
 from lib.checkpoint import build, checksum, read_checkpoint, save
 from lib.device import Machine
 from lib.generate import generate_texts
-from lib.optim import make_optimizers, set_rates
+from lib.optim import make_optimizers, set_lr_and_momentum
 from lib.plan import choose_config, make_plan
 
 FUZZ = int(os.environ.get('FUZZ', 1)) # multiplies how many damaged files are tried
@@ -144,9 +144,9 @@ def resume_and_sample(run_dir, folder):
     plan = make_plan(s, set(), config, meta)
     machine = Machine('cpu', 'float32', False)
     run = training.build_run(s, config, machine, folder, meta, checkpoint, path, resuming=True)
-    run.is_sound()
-    set_rates(run.optimizers, plan.lr_multiplier(run.state), run.state.iter_num, 0.95)
-    batches = training.load_micro_batches(run, run.state.iter_num, s)
+    run.is_finite()
+    set_lr_and_momentum(run.optimizers, plan.lr_multiplier(run.state), run.state.iter_num, 0.95)
+    batches = training.load_micro_batches(run.train_tokens, s, config.block_size, run.state.iter_num, 'cpu')
     training.train_step(run.model, run.optimizers, batches, contextlib.nullcontext())
     tokenizer = from_json(checkpoint['tokenizer'])
     generate_texts(build(checkpoint, path).eval(), tokenizer, [tokenizer.decode([0])], 1, 1)

@@ -83,7 +83,7 @@ def test_settings_are_the_values_assigned_before_the_call_then_of_later_files_th
     for words in ([one, two, '--seed=8', '--seed=9'], ['--seed=8', one, '--seed', '9', two]):
         config = play(*words)['config']
         assert config.settings == {**DEFAULTS, 'n_layer': 1, 'n_embd': 2, 'seed': 9}
-        assert (config.typed, config.filed) == ({'seed'}, {'n_layer', 'n_embd', 'seed'})
+        assert (config.typed, config.from_files) == ({'seed'}, {'n_layer', 'n_embd', 'seed'})
         assert [os.path.basename(path) for path in config.files] == ['small.py', 'two.py']
 
 
@@ -92,8 +92,8 @@ def test_derived_values_come_after_the_command_line_and_config_files(play):
     for line, n_embd in ('', 384), ('--n_layer=2', 128), ('--n_layer=2 --n_embd=96', 96), (
             f'{path} --n_layer=5', 50), (f'{path} --n_embd=7', 7):
         namespace = namespace_with(play.folder, n_layer=6, n_embd=1)
-        configure(namespace, line.split(), derive=lambda s, typed, filed: (
-            {} if 'n_embd' in filed else {'n_embd': 64 * s['n_layer']}))
+        configure(namespace, line.split(), derive=lambda s, typed, from_files: (
+            {} if 'n_embd' in from_files else {'n_embd': 64 * s['n_layer']}))
         assert namespace['n_embd'] == n_embd
 
 
@@ -167,7 +167,7 @@ def test_other_names_of_a_setting_are_accepted_and_former_ones_in_config_files(t
     config.write_text(f'# mine\n{old} = "b"', encoding='utf-8')
     for word in [f'--{old}', '--' + old.replace('_', '-'), *[str(config)] * (old in RENAMED)]:
         found = configure(dict(namespace), [word, 'b'] if word.startswith('--') else [word])
-        assert found.settings == {new: 'b'} and found.typed | found.filed == {new}
+        assert found.settings == {new: 'b'} and found.typed | found.from_files == {new}
         note = f'{word} is now --{new}' if word.startswith('--') else f'{word}:2: {old} is now {new}'
         assert capsys.readouterr().err == (note + '\n') * (old in RENAMED)
     found = configure(namespace_with(tmp_path, **{new: 'a', old: 'b'}), [f'--{old}=c'])
@@ -300,9 +300,9 @@ def test_a_python_that_is_too_old_can_parse_a_script_and_ends_it_in_one_line(tmp
 @pytest.mark.parametrize('message, patience, printed', [
     ('bad', 20, ''), ('bad', 0, 'bad\n'), ('rank 1: bad', 99, 'rank 1: bad\n')])
 def test_a_later_rank_leaves_its_message_to_rank_0_unless_nothing_stops_it(message, patience, printed):
-    code = 'import signal; from configurator import one_message; print(1, flush=True)\n' \
+    code = 'import signal; from configurator import print_error_once; print(1, flush=True)\n' \
            'signal.signal(signal.SIGTERM, lambda *_: None)\n' \
-           f'with one_message({patience}): raise SystemExit("{message}")' # train.py handles SIGTERM
+           f'with print_error_once({patience}): raise SystemExit("{message}")' # train.py handles SIGTERM
     env = {**os.environ, 'RANK': '1', 'TORCHELASTIC_RUN_ID': 'x'}
     with subprocess.Popen([sys.executable, '-S', '-c', code], cwd=REPO, env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, encoding='utf-8') as child:

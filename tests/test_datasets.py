@@ -31,9 +31,9 @@ def test_a_dataset_is_found_by_name_and_by_path():
     home = os.path.join(bins.DATA, 'tinystories')
     script = os.path.join(home, 'prepare.py')
     for word in 'tinystories', 'tinystories/', 'data/tinystories', home, home + '/':
-        folder, found = find_dataset(word, 'out', own_text=False)
+        folder, found = find_dataset(word, 'out', has_input=False)
         assert os.path.samefile(folder, home) and os.path.samefile(found, script)
-        assert find_dataset(word, 'out', own_text=True) == (os.path.join('out', 'data'), found)
+        assert find_dataset(word, 'out', has_input=True) == (os.path.join('out', 'data'), found)
     make_bins('mine')
     assert find_dataset('mine/', 'out') == ('mine', None)
     write_file('other/prepare.py', '')
@@ -51,7 +51,7 @@ def test_what_is_no_dataset_is_one_line_with_what_to_type():
         assert message in error_of(find_dataset, word, 'out')
     write_file('texts/b.md', '')
     assert error_of(find_dataset, 'texts', 'out').endswith('--input=texts')
-    assert 'leave out --dataset' in error_of(find_dataset, 'mine', 'out', own_text=True)
+    assert 'leave out --dataset' in error_of(find_dataset, 'mine', 'out', has_input=True)
     assert 'found neither' in error_of(prepare, 'texts', None, '', -1)
 
 
@@ -76,10 +76,10 @@ def test_bins_of_a_run_are_made_anew_when_the_text_or_its_settings_change_and_a_
     script = os.path.join(REPO, 'data', 'tinystories', 'prepare.py')
     prepare('out/data', script, 'my.txt', 5, tokenizer='first/meta.json')
     assert bins.load_meta('out/data')['tokenizer'] == bins.load_meta('first')['tokenizer']
-    same = {'own_text': 'my.txt', 'max_samples': 5, 'tokenizer': 'first/meta.json', 'script': script}
+    same = {'input_path': 'my.txt', 'max_samples': 5, 'tokenizer': 'first/meta.json', 'script': script}
     assert is_prepared('out/data', **same) and is_prepared('out/data', **same | {'script': None})
-    assert is_prepared('out/data', **same | {'own_text': os.path.abspath('my.txt')})
-    for change in ({'max_samples': -1}, {'own_text': ''}, {'own_text': 'other.txt'}, {'tokenizer': ''},
+    assert is_prepared('out/data', **same | {'input_path': os.path.abspath('my.txt')})
+    for change in ({'max_samples': -1}, {'input_path': ''}, {'input_path': 'other.txt'}, {'tokenizer': ''},
                    {'tokenizer': 'gpt2'}, {'script': TEXT_SCRIPT}):
         assert not is_prepared('out/data', **same | change)
     assert is_prepared('out/data', '', -1) # the settings of a dataset prepared by hand are not questioned

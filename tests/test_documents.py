@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import documents
-from data.documents import boundary_near, file_state, local_documents, local_files, split_by_fraction
+from data.documents import boundary_near, file_fingerprint, local_documents, local_files, split_by_fraction
 from data.tokenizer import SEPARATOR
 
 # article 1 of the Universal Declaration of Human Rights
@@ -32,7 +32,7 @@ def test_a_folder_is_its_texts_in_order_of_names_and_the_rest_is_counted(tmp_pat
         os.symlink(target, path / link) # the first two are read already
     names = [text.removeprefix('this is ') for text in local_documents(str(path))]
     assert names == ['a.md', 'b.txt', 'sub/c.TXT', 'linked']
-    documents.print_left_out(str(path))
+    documents.print_skipped_files(str(path))
     line = capsys.readouterr().out
     assert line.count('\n') == 1
     assert all(part in line for part in ('1 .png', '1 .gz', '3 hidden', '2 already read'))
@@ -48,11 +48,11 @@ def test_a_folder_without_texts_is_one_line_that_counts_what_is_there(tmp_path):
 
 def test_the_state_of_a_text_changes_with_it(tmp_path):
     path = write_file(tmp_path / 'notes' / 'a.txt', 'one')
-    states = [file_state(name) for name in (path, path, os.path.dirname(path), os.path.dirname(path))]
+    states = [file_fingerprint(name) for name in (path, path, os.path.dirname(path), os.path.dirname(path))]
     assert states[0] == states[1] != states[2] == states[3] and all(states)
     write_file(tmp_path / 'notes' / 'a.txt', 'three')
-    assert file_state(path) not in states and file_state(os.path.dirname(path)) not in states
-    assert file_state(str(tmp_path / 'nosuch')) == ''
+    assert file_fingerprint(path) not in states and file_fingerprint(os.path.dirname(path)) not in states
+    assert file_fingerprint(str(tmp_path / 'nosuch')) == ''
 
 
 def test_line_ends_and_byte_order_marks_are_not_learned(tmp_path):

@@ -118,8 +118,8 @@ def test_a_typed_depth_replaces_the_sizes_in_a_config_file_and_one_in_a_file_doe
     s = {'optimizer': 'auto', 'arch': 'modern', 'depth': 3, 'block_size': 64}
     sizes = settings_of_depth(3, 64, 1e-2)
     assert derive_settings(s, {'depth'}, {'n_layer', 'n_embd', 'learning_rate'}) == sizes
-    for typed, filed in (({'depth', 'n_layer'}, set()), (set(), {'depth', 'n_layer'})):
-        assert derive_settings(s, typed, filed) == {k: v for k, v in sizes.items() if k != 'n_layer'}
+    for typed, from_files in (({'depth', 'n_layer'}, set()), (set(), {'depth', 'n_layer'})):
+        assert derive_settings(s, typed, from_files) == {k: v for k, v in sizes.items() if k != 'n_layer'}
 
 
 @pytest.mark.parametrize('settings, given, rate', [

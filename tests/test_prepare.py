@@ -72,7 +72,7 @@ def test_bad_input_is_one_line_and_harms_nothing(name, tmp_path):
     for contents in b'', b' \n\n ', b'x', SEPARATOR.encode() * 5, b'caf\xe9 ' * 9:
         assert error_of(prepare_text, contents, name=name)
     assert error_of(prepare, name, '--input=nosuch.txt')
-    assert bins.load_meta('out', every_byte=True) and before.items() <= files(tmp_path / 'out').items()
+    assert bins.load_meta('out', verify_checksum=True) and before.items() <= files(tmp_path / 'out').items()
 
 
 def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
@@ -84,7 +84,7 @@ def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
     assert printed.count('waiting for another process') == printed.count('the other process has prepared it')
     assert sorted(os.listdir('out')) == ['.lock', 'meta.json', 'train.bin', 'val.bin']
     assert len(texts_of()['train']) == 195
-    assert bins.load_meta('out', every_byte=True)['made_from']['flags']['max_samples'] == 200
+    assert bins.load_meta('out', verify_checksum=True)['provenance']['flags']['max_samples'] == 200
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():

@@ -18,7 +18,7 @@ from lib import recorder
 from lib.checkpoint import RunState, snapshot
 from lib.device import Machine, explain_oom
 from lib.log import StepMonitor
-from lib.recorder import Writer
+from lib.recorder import CheckpointWriter
 from model import GPTConfig
 
 BRIEF = '--eval_tokens=256',
@@ -76,7 +76,7 @@ def test_without_checkpoints_a_run_leaves_its_log_and_resumes_nothing(train, tmp
 
 
 def test_saved_is_printed_when_the_files_are_on_the_disk(tmp_path, capsys):
-    writer = Writer(str(tmp_path))
+    writer = CheckpointWriter(str(tmp_path))
     checkpoint = {'model': {'w': torch.ones(3)}, 'iter_num': 5}
     writer.put(snapshot(checkpoint), is_best=True, label='iter 5/9')
     assert writer.last_good() == f'{tmp_path}/ckpt.pt of iter 5'
@@ -86,7 +86,7 @@ def test_saved_is_printed_when_the_files_are_on_the_disk(tmp_path, capsys):
 @posix
 def test_a_disk_that_is_full_for_a_while_costs_warnings_and_no_file(tmp_path, capsys):
     import resource
-    writer, limit = Writer(str(tmp_path)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    writer, limit = CheckpointWriter(str(tmp_path)), resource.getrlimit(resource.RLIMIT_FSIZE)
     for iter_num, size in ((1, limit[0]), (2, 1000), (3, limit[0])): # 1000 bytes are too few
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
         try:
@@ -226,7 +226,8 @@ def test_a_run_that_diverges_is_one_line_and_keeps_the_good_files(train, tmp_pat
 def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
     """(StepMonitor that has read these losses, what it logged)."""
     records = []
-    monitor = StepMonitor(RunState(), max_bad_steps, records.append, lambda: 'out/ckpt.pt of iter 7')
+    monitor = StepMonitor(RunState(), max_bad_steps)
+    monitor.write, monitor.last_good = records.append, lambda: 'out/ckpt.pt of iter 7'
     for i, loss in enumerate(losses):
         stats = torch.tensor([loss, norm, float(math.isfinite(loss + norm))])
         monitor.push(i + 1, 1e-3, stats, scaled)

@@ -55,7 +55,7 @@ def test_every_setting_is_read_somewhere():
         tree = ast.parse(source(path)) if path.endswith('.py') else ast.Module([])
         strings = [node.slice.value for node in ast.walk(tree)
                    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)]
-        in_main = [name.id for node in ast.walk(tree) if getattr(node, 'name', '') in ('main', 'start')
+        in_main = [name.id for node in ast.walk(tree) if getattr(node, 'name', '') == 'main'
                    for name in ast.walk(node) if isinstance(name, ast.Name)]
         plan = [line.target.id for node in ast.walk(tree) if getattr(node, 'name', '') == 'Plan'
                 for line in node.body if isinstance(line, ast.AnnAssign)] # as make_plan fills them

@@ -197,7 +197,7 @@ def test_weights_are_saved_only_if_they_and_the_loss_they_give_are_finite(datase
             run.raw_model.transformer.wte.weight[unused, 0] = value
         for p in run.raw_model.parameters() if place == 'all weights' else []:
             p.mul_(value)
-    assert run.is_sound() is sound and run.raw_model.training
+    assert run.is_finite() is sound and run.raw_model.training
 
 
 # ---- evaluation ----

@@ -24,8 +24,8 @@ def bpe():
 
 
 def test_what_is_read_is_what_was_encoded_and_meta_counts_it(tmp_path, bpe):
-    written = write_stories(tmp_path, tokenizer=bpe, made_from={'script': 'test'})
-    assert bins.load_meta(str(tmp_path)) == written and bins.made_from(tmp_path) == {'script': 'test'}
+    written = write_stories(tmp_path, tokenizer=bpe, provenance={'script': 'test'})
+    assert bins.load_meta(str(tmp_path)) == written and bins.read_provenance(tmp_path) == {'script': 'test'}
     found = read_bins(tmp_path)[1]
     for split, texts in ('train', STORIES[:-10]), ('val', STORIES[-10:]):
         ids = [i for text in texts for i in [*bpe.encode(text), bpe.eot]]
@@ -200,15 +200,15 @@ def test_gpt2_bins_get_a_meta_without_being_touched_and_without_network_and_othe
         tmp_path, no_network, capsys):
     for split in 'train', 'val':
         np.full(20, 50300, dtype=np.uint16).tofile(tmp_path / f'{split}.bin')
-    message = error_of(write.adopt_bins, str(tmp_path), 'gpt2')
+    message = error_of(write.import_nanogpt_bins, str(tmp_path), 'gpt2')
     assert '50,300' in message and '50,257' in message and not (tmp_path / 'meta.json').exists()
     for split in 'train', 'val':
         np.array([15496, 995, 50256] * 20, dtype=np.uint16).tofile(tmp_path / f'{split}.bin')
     before = files(tmp_path)
-    assert '--tokenizer=gpt2' in error_of(write.adopt_bins, str(tmp_path), 'char')
-    write.adopt_bins(str(tmp_path), 'gpt2')
+    assert '--tokenizer=gpt2' in error_of(write.import_nanogpt_bins, str(tmp_path), 'char')
+    write.import_nanogpt_bins(str(tmp_path), 'gpt2')
     assert 'gpt2 tokenizer: expected' in capsys.readouterr().out # bytes are not known then, and it says why
     meta = bins.load_meta(tmp_path)
     assert meta['vocab_size'] == GPT2Tokenizer.n_vocab and meta['splits']['val']['documents'] == 20
-    assert 'meta.json' in error_of(write.adopt_bins, str(tmp_path), 'gpt2') # not twice
+    assert 'meta.json' in error_of(write.import_nanogpt_bins, str(tmp_path), 'gpt2') # not twice
     assert bins.load_meta(tmp_path) == meta and before.items() <= files(tmp_path).items()

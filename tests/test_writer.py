@@ -13,7 +13,7 @@ from conftest import error_of, fail_at, iter_of, small_checkpoint
 from data import files
 from lib import checkpoint as lib_checkpoint
 from lib.checkpoint import holds_a_run, numbered, read_checkpoint, remove_run, remove_temporaries, save
-from lib.recorder import Writer
+from lib.recorder import CheckpointWriter
 
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
@@ -168,7 +168,7 @@ def block(run_dir, name='ckpt.pt'):
 
 
 def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says_so(run_dir, capsys):
-    writer = Writer(run_dir, keep=3)
+    writer = CheckpointWriter(run_dir, keep=3)
     for iter_num, is_best in ((1, True), (2, False), (3, True)):
         writer.put(small_checkpoint(iter_num, optimizers=[{}]), is_best, f'iter {iter_num}')
     writer.finish()
@@ -181,7 +181,7 @@ def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says
 
 
 def test_a_write_that_fails_prints_one_warning_and_is_tried_again_with_the_next_one(run_dir, capsys):
-    writer = Writer(run_dir, last_good='out/ckpt.prev.pt of iter 7')
+    writer = CheckpointWriter(run_dir, last_good='out/ckpt.prev.pt of iter 7')
     writer.put(small_checkpoint(8))
     assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8'
     free, _ = block(run_dir), block(run_dir, 'best.pt')
@@ -199,7 +199,7 @@ def test_a_write_that_fails_prints_one_warning_and_is_tried_again_with_the_next_
 
 
 def test_a_best_checkpoint_that_found_no_space_is_written_with_the_next_one(run_dir):
-    writer, free = Writer(run_dir), block(run_dir, 'best.pt')
+    writer, free = CheckpointWriter(run_dir), block(run_dir, 'best.pt')
     assert writer.last_good() == 'none'
     writer.put(small_checkpoint(1), is_best=True)
     writer.wait()
@@ -211,7 +211,7 @@ def test_a_best_checkpoint_that_found_no_space_is_written_with_the_next_one(run_
 
 @pytest.mark.parametrize('keep', [0, 1, 3])
 def test_the_newest_checkpoints_are_kept_under_their_numbers(run_dir, keep):
-    writer = Writer(run_dir, keep)
+    writer = CheckpointWriter(run_dir, keep)
     for iter_num in (5, 10, 15, 20, 20, 25):
         writer.put(small_checkpoint(iter_num))
     writer.finish()
@@ -225,7 +225,7 @@ def test_the_newest_checkpoints_are_kept_under_their_numbers(run_dir, keep):
 def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leaves_the_others(run_dir):
     for iter_num in (40, 50):
         save(small_checkpoint(iter_num), run_dir / f'ckpt-{iter_num:07d}.pt')
-    writer = Writer(run_dir, keep=2)
+    writer = CheckpointWriter(run_dir, keep=2)
     block(run_dir, 'ckpt-0000046.pt')
     for iter_num in (45, 46):
         writer.put(small_checkpoint(iter_num))
@@ -238,7 +238,7 @@ def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leave
 
 
 def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
-    writer, disk = Writer(run_dir), threading.Event()
+    writer, disk = CheckpointWriter(run_dir), threading.Event()
     writer.pending.append(writer.thread.submit(disk.wait)) # as a slow disk would
     writer.put(small_checkpoint(1))
     assert os.listdir(run_dir) == []
@@ -251,7 +251,7 @@ def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
 
 
 def test_removing_a_run_or_what_a_killed_one_left_keeps_all_other_files(run_dir):
-    writer = Writer(run_dir, keep=2)
+    writer = CheckpointWriter(run_dir, keep=2)
     for iter_num in (1, 2):
         writer.put(small_checkpoint(iter_num), is_best=True)
     writer.finish()

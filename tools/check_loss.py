@@ -18,7 +18,7 @@ record = False # add this run to that file
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import hashlib
 import json
 from dataclasses import asdict

@@ -64,7 +64,7 @@ threads = 2 # CPU threads, the same for both sides
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import re
 import tempfile
 
@@ -284,19 +284,9 @@ def row_sample(harness):
 CPU_ROWS = {'time_to_loss': row_time_to_loss, 'best_loss': row_best_loss, 'throughput': row_throughput,
             'memory': row_memory, 'startup': row_startup, 'losses': row_losses, 'final_loss': row_final_loss,
             'decode_124M': row_decode_124m, 'decode_12M': row_decode_12m, 'sample': row_sample}
-OLD_NAMES = {'P1': 'time_to_loss', 'P2': 'best_loss', 'P3': 'throughput', 'P4': 'memory', 'P8': 'startup',
-             'end': 'final_loss', 'G1': 'decode_124M', 'G2': 'decode_12M', 'G4': 'sample',
-             'P5': 'gpu_throughput', 'sweep': 'gpu_sweep', 'P6': 'gpu_time_to_loss', 'P7': 'gpu_shakespeare'}
-
-
-def chosen_rows(text):
-    """The names of rows in a comma-separated list; their old names are still accepted."""
-    return [OLD_NAMES.get(name, name) for name in text.split(',')]
-
-
 def check(s):
     """SystemExit for settings s that cannot be measured, before anything runs."""
-    for name, words, known in (('rows', chosen_rows(s['rows']), [*CPU_ROWS, *GPU_ROWS]),
+    for name, words, known in (('rows', s['rows'].split(','), [*CPU_ROWS, *GPU_ROWS]),
                                ('cases', s['cases'].split(','), SIZES)):
         unknown = [word for word in words if word not in known]
         if unknown:
@@ -315,7 +305,7 @@ def check(s):
         if not s['nanogpt'] or not os.path.isfile(os.path.join(s['nanogpt'], file)):
             raise SystemExit(f"nanogpt: expected a checkout of nanoGPT with {file}, got {s['nanogpt']!r}; "
                              f'{how}, then use --nanogpt=FOLDER')
-    needs_dataset = {'gpu_sweep', 'gpu_time_to_loss'}.intersection(chosen_rows(s['rows']))
+    needs_dataset = {'gpu_sweep', 'gpu_time_to_loss'}.intersection(s['rows'].split(','))
     if needs_dataset and not os.path.isfile(os.path.join(s['dataset'], 'train.bin')):
         raise SystemExit('dataset: expected a folder with GPT-2 tokens in train.bin, '
                          f"got {s['dataset']!r}; use --dataset=FOLDER")
@@ -334,7 +324,7 @@ def main():
         harness = Harness(config.settings, folder, env, machine)
         print(f"{machine['device']} ({machine['device_name']}, {machine['threads']} threads) | torch "
               f"{machine['torch']}" + ' | smoke test: the figures mean nothing' * smoke_test, flush=True)
-        for row in chosen_rows(rows):
+        for row in rows.split(','):
             wanted = 'cuda' if row in GPU_ROWS else 'cpu'
             if not machine['device'].startswith(wanted) and not smoke_test:
                 raise SystemExit(f"{row}: expected --device={wanted}, got {machine['device']}; use "

@@ -33,7 +33,7 @@ kinds = 'kill write end damage signal limit disk' # kinds of faults to inject
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import contextlib
 import gc
 import io

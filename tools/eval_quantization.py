@@ -16,7 +16,7 @@ batch_size = 32 # sequences per forward pass
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import math
 
 import torch

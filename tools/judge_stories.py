@@ -26,7 +26,7 @@ show = 3 # stories to print
 
 config = configure(globals())
 
-# after the settings, so that --help and a mistyped flag answer at once
+# after the settings, so that --help and errors do not wait for torch
 import re
 
 from data import bins

@@ -22,7 +22,7 @@ config = configure(globals())
 
 from data import download
 from data.tokenizer import GPT2Tokenizer
-from data.write import preparing
+from data.write import lock_dataset
 
 CORPUS = download.HubCorpus('Skylion007/openwebtext', '', documents=8_013_769, tokens_each=1130,
                             download_bytes_each=3000)
@@ -30,8 +30,8 @@ CORPUS = download.HubCorpus('Skylion007/openwebtext', '', documents=8_013_769, t
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    with preparing(folder, config, __file__) as made_from:
-        download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), made_from)
+    with lock_dataset(folder, config, __file__) as provenance:
+        download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), provenance)
     if not out:
         print('next: python train.py config/train_gpt2.py --dataset=openwebtext')
 

@@ -15,15 +15,15 @@ config = configure(globals())
 
 from data import download
 from data.tokenizer import GPT2Tokenizer
-from data.write import preparing, write_dataset
+from data.write import lock_dataset, write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    with preparing(folder, config, __file__) as made_from:
+    with lock_dataset(folder, config, __file__) as provenance:
         train, val, source = download.tiny_shakespeare(input, folder)
         # separate=False: the halves are one text, and nanoGPT puts no end of document into them either
-        write_dataset(folder, {'train': [train], 'val': [val]}, GPT2Tokenizer(), source, made_from,
+        write_dataset(folder, {'train': [train], 'val': [val]}, GPT2Tokenizer(), source, provenance,
                       separate=False)
     if not out:
         print('next: python train.py config/finetune_shakespeare.py')

@@ -15,15 +15,15 @@ config = configure(globals())
 
 from data import download
 from data.tokenizer import CharTokenizer
-from data.write import preparing, write_dataset
+from data.write import lock_dataset, write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
-    with preparing(folder, config, __file__) as made_from:
+    with lock_dataset(folder, config, __file__) as provenance:
         train, val, source = download.tiny_shakespeare(input, folder)
         tokenizer = CharTokenizer.of(train + val)
-        write_dataset(folder, {'train': [train], 'val': [val]}, tokenizer, source, made_from)
+        write_dataset(folder, {'train': [train], 'val': [val]}, tokenizer, source, provenance)
     if not out:
         print('next: python train.py config/train_shakespeare_char.py')
 

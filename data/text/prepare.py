@@ -23,21 +23,22 @@ vocab_size = 0 # tokens of bpe; 0: suited to the length of the text, at most 409
 val_fraction = 0.1 # of the text, its end, held out for validation
 config = configure(globals())
 
+from data.datasets import has_bins
 from data.documents import split_own_text
-from data.write import adopt_bins, preparing, write_dataset
+from data.write import import_nanogpt_bins, lock_dataset, write_dataset
 
 
 def main():
     folder = out or os.path.dirname(os.path.abspath(__file__))
     if not input:
         raise SystemExit('--input: expected a file or a folder, got nothing; give --input=FILE_OR_FOLDER')
-    if os.path.isfile(os.path.join(input, 'train.bin')) and os.path.isfile(os.path.join(input, 'val.bin')):
-        adopt_bins(input, tokenizer)
+    if has_bins(input):
+        import_nanogpt_bins(input, tokenizer)
         return
 
-    with preparing(folder, config, __file__) as made_from:
+    with lock_dataset(folder, config, __file__) as provenance:
         train, val, chosen = split_own_text(input, tokenizer, vocab_size, val_fraction)
-        write_dataset(folder, {'train': train, 'val': val}, chosen, input, made_from)
+        write_dataset(folder, {'train': train, 'val': val}, chosen, input, provenance)
     if not out:
         print('next: python train.py --dataset=text')
 

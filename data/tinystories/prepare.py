@@ -26,7 +26,7 @@ from data import download
 from data.documents import split_own_text
 from data.tinystories.stories import stories
 from data.tokenizer import learn_bpe
-from data.write import preparing, write_dataset
+from data.write import lock_dataset, write_dataset
 
 HUB = 'roneneldan/TinyStories'
 BUILTIN = 12_000 # stories, about 10 MB
@@ -41,7 +41,7 @@ def main():
     if tokenizer != 'bpe' and not input:
         raise SystemExit(f'--tokenizer: expected bpe, got {tokenizer!r}; another needs an --input')
 
-    with preparing(folder, config, __file__) as made_from:
+    with lock_dataset(folder, config, __file__) as provenance:
         if input:
             limit = max_samples if 'max_samples' in config.typed else 0
             train, val, chosen = split_own_text(input, tokenizer, vocab_size, 0.1, 1_000_000, limit)
@@ -49,7 +49,7 @@ def main():
         else:
             train, val, totals, origin = choose_stories()
             chosen, train = learn_bpe(train, vocab_size) # from train alone: val stays unseen
-        write_dataset(folder, {'train': train, 'val': val}, chosen, origin, made_from, totals=totals)
+        write_dataset(folder, {'train': train, 'val': val}, chosen, origin, provenance, totals=totals)
     if not out:
         print('next: python train.py config/train_tinystories.py')
 
