@@ -23,8 +23,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-if hasattr(signal, 'SIGHUP'):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL) # under nohup it is ignored, and tests send it to processes
+# nohup and a shell's & make a process, and those it starts, ignore signals that tests send
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, 'SIGHUP'): # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
         '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
