@@ -15,16 +15,17 @@ DECAYS = { # learning rate decay: fraction of the decay phase that is over, 0..1
 }
 
 
-def orthogonalize(matrices, steps=5):
+def orthogonalize(matrices, dtype=torch.float32, steps=5):
     """
     The nearest matrices with all singular values about 1 (0.7 to 1.2), by quintic Newton-Schulz iterations.
 
-    matrices: (N, rows, columns), each by itself; returns the same shape and dtype. Jordan et al. 2024,
-    https://kellerjordan.github.io/posts/muon/, with its coefficients.
+    matrices: float32 (N, rows, columns), each by itself; returns the same shape in dtype, that of the
+    iterations. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/, with its coefficients.
     """
     tall = matrices.size(1) > matrices.size(2)
     x = matrices.mT if tall else matrices # so that the products below have the size of the shorter side
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7) # no singular value above 1
+    # no singular value above 1; in float32, as small gradients would be 0 in float16
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(dtype)
     for _ in range(steps):
         a = x @ x.mT
         b = torch.baddbmm(a, a, a, beta=-4.7750, alpha=2.0315)
@@ -38,7 +39,7 @@ class Muon(torch.optim.Optimizer):
 
     params: parameter groups; 'split_sizes' of a group lists for each of its parameters the row counts of the
         matrices fused in it, such as query, key and value
-    ns_dtype: of the Newton-Schulz iterations; bfloat16 is accurate enough, float32 for exact comparisons
+    ns_dtype: of the Newton-Schulz iterations; 16 bits are accurate enough, float32 for exact comparisons
     found_inf: float32 (), as in torch's fused AdamW: 1 skips the update, without a CPU-GPU synchronization
     """
     found_inf = None
@@ -51,33 +52,36 @@ class Muon(torch.optim.Optimizer):
     def step(self):
         for group in self.param_groups:
             by_shape = {} # matrices of one shape are batched, for few and large operations
-            for p, split_sizes in zip(group['params'], group['split_sizes'], strict=True):
-                if p.grad is None: # frozen
-                    continue
-                update = self.nesterov_update(p, group['momentum'])
-                for weight, part in zip(p.split(split_sizes), update.split(split_sizes), strict=True):
-                    weights, updates = by_shape.setdefault(tuple(weight.shape), ([], []))
+            used = [i for i, p in enumerate(group['params']) if p.grad is not None] # others are frozen
+            parameters = [group['params'][i] for i in used]
+            updates = self.nesterov_updates(parameters, group['momentum']) if used else []
+            for i, p, update in zip(used, parameters, updates, strict=True):
+                sizes = group['split_sizes'][i]
+                for weight, part in zip(p.split(sizes), update.split(sizes), strict=True):
+                    weights, parts = by_shape.setdefault(tuple(weight.shape), ([], []))
                     weights.append(weight)
-                    updates.append(part)
+                    parts.append(part)
             applied = 1.0 if self.found_inf is None else 1 - self.found_inf
             decay = 1 - group['lr'] * group['weight_decay'] * applied
-            for (rows, columns), (weights, updates) in by_shape.items():
+            for (rows, columns), (weights, parts) in by_shape.items():
                 scale = max(1, rows / columns) ** 0.5
-                updates = orthogonalize(torch.stack(updates).to(self.ns_dtype))
-                updates *= -group['lr'] * scale * applied
-                for weight, update in zip(weights, updates, strict=True):
-                    weight.mul_(decay).add_(update)
+                change = orthogonalize(torch.stack(parts), self.ns_dtype)
+                change *= -group['lr'] * scale * applied
+                torch._foreach_mul_(weights, decay) # on a GPU one kernel for all matrices
+                torch._foreach_add_(weights, list(change.to(weights[0].dtype).unbind()))
 
-    def nesterov_update(self, p, momentum):
-        """Advance the momentum buffer of p; returns the update before orthogonalization, shaped as p."""
-        state = self.state[p]
-        if 'momentum_buffer' not in state:
-            state['momentum_buffer'] = torch.zeros_like(p)
-        buffer, gradient = state['momentum_buffer'], p.grad
-        if self.found_inf is not None: # a skipped update averages the buffer with itself, so it is unchanged
-            gradient = torch.where(self.found_inf > 0, buffer, gradient)
-        buffer.lerp_(gradient, 1 - momentum)
-        return gradient.lerp(buffer, momentum)
+    def nesterov_updates(self, parameters, momentum):
+        """Advance the momentum buffers of parameters; returns the updates before orthogonalization."""
+        for p in parameters:
+            if 'momentum_buffer' not in self.state[p]:
+                self.state[p]['momentum_buffer'] = torch.zeros_like(p)
+        buffers = [self.state[p]['momentum_buffer'] for p in parameters]
+        # a skipped update averages the buffer with itself, so it is unchanged
+        skipped = torch.tensor(False) if self.found_inf is None else self.found_inf > 0
+        updates = [torch.where(skipped, self.state[p]['momentum_buffer'], p.grad) for p in parameters]
+        torch._foreach_lerp_(buffers, updates, 1 - momentum)
+        torch._foreach_lerp_(updates, buffers, momentum)
+        return updates
 
 
 def parameter_groups(model):
@@ -115,7 +119,7 @@ def make_optimizers(model, name, learning_rate, muon_learning_rate, weight_decay
         matrices = {'params': groups['matrix'],
                     'split_sizes': [fused_split_sizes(model, name) for name in by_kind['matrix']]}
         optimizers.append(Muon([matrices], muon_learning_rate, weight_decay=weight_decay,
-                               ns_dtype=torch.float32 if dtype == 'float32' else torch.bfloat16))
+                               ns_dtype=getattr(torch, dtype)))
         rest = [{'params': embeddings + groups['vector'], 'weight_decay': 0.0}]
     else:
         rest = [{'params': groups['matrix'] + embeddings, 'weight_decay': weight_decay},
