@@ -297,7 +297,7 @@ class KVCache:
     keys, values: (n_layer, B, G, size, D), allocated once
     length: int64 (1,), filled positions; a tensor, since torch.compile recompiles for every value of an int
     padding: int64 (B,), left padding of each sequence in tokens; None: none
-    kv_len: how many positions attention reads; less than size saves work where length is known
+    kv_len: filled positions once the next tokens are stored: attention reads no more; None: not known
     """
 
     def __init__(self, model, batch_size, size, padding=None):
@@ -306,13 +306,16 @@ class KVCache:
         self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
         self.values = torch.zeros_like(self.keys)
         self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
-        self.padding, self.size, self.kv_len = padding, size, size
+        self.padding, self.size, self.kv_len = padding, size, None
 
     def advance(self, T):
         """Reserve T cache positions; returns the positions in each sequence, int64 (T,) or (B, T)."""
         self.positions = self.length + torch.arange(T, device=self.length.device) # (T,)
         self.length += T
-        columns = torch.arange(self.kv_len, device=self.length.device) # (S,)
+        if self.kv_len and T in (1, self.kv_len) and self.padding is None:
+            self.mask = None # causal
+            return self.positions
+        columns = torch.arange(self.kv_len or self.size, device=self.length.device) # (S,)
         self.mask = columns <= self.positions[:, None] # (T, S)
         if self.padding is None:
             return self.positions

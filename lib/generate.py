@@ -6,9 +6,9 @@ Text generation with a KV cache: sampling, greedy decoding, speculative decoding
 GPT.generate in model.py is the same without a cache, in ten lines. A sequence that outgrows block_size is
 truncated to the last half of its context, so that most steps process one token.
 """
-import functools
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -98,10 +98,38 @@ def last_logits(model, idx, cache, n_vocab=0, count=1):
     return (logits[..., :n_vocab] if n_vocab else logits).float()
 
 
-@functools.cache
-def compiled_last_logits(on_gpu):
-    """last_logits for one token at a time, compiled; on a GPU as a CUDA graph."""
-    return torch.compile(last_logits, mode='reduce-overhead' if on_gpu else None, dynamic=False)
+class CompiledDecoder:
+    """
+    last_logits for one token at a time, compiled for one model; on a GPU a CUDA graph.
+
+    A graph reads and writes fixed addresses, so there is one KV cache for each of a few shapes, kept for the
+    next text, and each step attends to all of it.
+    """
+    decoders = WeakKeyDictionary() # by model
+
+    def __init__(self, on_gpu):
+        self.buffers = {} # (cache, tokens) by (batch size, size)
+        self.compiled = torch.compile(last_logits, mode='reduce-overhead' if on_gpu else None, dynamic=False)
+
+    def step(self, model, new_tokens, cache, n_vocab):
+        """As last_logits, and the cache for the next step; new_tokens int64 (B, 1)."""
+        key = cache.keys.size(1), cache.size
+        if key not in self.buffers:
+            tokens, kept = torch.zeros_like(new_tokens), KVCache(model, *key, cache.padding.clone())
+            for tensor in (tokens, kept.keys, kept.values, kept.length, kept.padding):
+                torch._dynamo.mark_static_address(tensor, guard=False)
+            self.buffers[key] = kept, tokens
+        kept, tokens = self.buffers[key]
+        if cache is not kept: # the first step after a prompt
+            for name in ('keys', 'values', 'length', 'padding'):
+                getattr(kept, name).copy_(getattr(cache, name))
+        tokens.copy_(new_tokens)
+        return self.compiled(model, tokens, kept, n_vocab), kept
+
+
+def compiled_size(needed, block_size):
+    """Positions of a KV cache for compiled steps: few different sizes, since each is compiled separately."""
+    return min(block_size, max(128, 1 << (needed - 1).bit_length()))
 
 
 class DecodeState:
@@ -125,13 +153,15 @@ class DecodeState:
         self.idx[:, :self.end] = idx
         self.starts = [0] * rows if padding is None else padding.tolist()
         self.base, self.read, self.cache = 0, 0, None
+        if compiled:
+            self.decoder = CompiledDecoder.decoders.setdefault(model, CompiledDecoder(idx.is_cuda))
 
     def logits(self, count=1):
         """The logits after each of the last count tokens, float32 (B, count, V); reads all that are new."""
         new_tokens = self.new_tokens()
         if self.compiled and new_tokens.size(1) == 1:
-            self.cache.kv_len = self.cache.size # constant, since each value would be compiled separately
-            return compiled_last_logits(new_tokens.is_cuda)(self.model, new_tokens, self.cache, self.n_vocab)
+            logits, self.cache = self.decoder.step(self.model, new_tokens, self.cache, self.n_vocab)
+            return logits
         self.cache.kv_len = self.end - self.base
         return last_logits(self.model, new_tokens, self.cache, self.n_vocab, count)
 
@@ -140,7 +170,8 @@ class DecodeState:
         self.truncate()
         if self.cache is None:
             self.base = self.read = min(self.starts)
-            size = min(self.block_size, self.idx.size(1)) # constant, because of the compiler
+            size = min(self.block_size, self.idx.size(1))
+            size = compiled_size(size, self.block_size) if self.compiled else size
             self.cache = KVCache(self.model, len(self.idx), size, self.cache_padding())
         new_tokens, self.read = self.idx[:, self.read:self.end], self.end
         return new_tokens
@@ -159,6 +190,7 @@ class DecodeState:
         shift, length, count = min(self.starts) - self.base, self.read - self.base, self.read - begin
         fresh = KVCache(self.model, len(rows), max(1, count))
         if count:
+            fresh.kv_len = count
             self.model.hidden_states(self.idx[rows, begin:self.read], fresh)
         for cached, new in (self.cache.keys, fresh.keys), (self.cache.values, fresh.values):
             # columns before the first context are dropped; the other rows keep theirs
@@ -166,11 +198,15 @@ class DecodeState:
             cached[:, rows, :, length - shift - count:length - shift] = new[..., :count, :]
         self.base += shift
         self.cache.length -= shift
-        self.cache.padding = self.cache_padding()
+        if self.compiled:
+            self.cache.padding.copy_(self.cache_padding())
+        else:
+            self.cache.padding = self.cache_padding()
 
     def cache_padding(self):
+        """Left padding of the rows in the cache, int64 (B,); None where there is none, but not for a compiler."""
         offsets = [start - self.base for start in self.starts]
-        return torch.tensor(offsets, device=self.idx.device) if any(offsets) else None
+        return torch.tensor(offsets, device=self.idx.device) if any(offsets) or self.compiled else None
 
     def room(self):
         """How many tokens can be appended before a row is truncated."""

@@ -1,6 +1,7 @@
 """Generation, against loops without a cache, plain definitions and exhaustive search."""
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from lib.generate import (
     find_ngram_draft,
     generate,
     generate_texts,
-    last_logits,
     make_noise,
+    pad_left,
     prompt_ids,
     prompt_lookup_decode,
     sample_token,
@@ -120,7 +121,7 @@ def test_the_prompt_is_read_once_for_all_samples_and_then_one_token_at_a_time_wi
     assert passes == [(2, 9, 9), (6, 1, 10), (6, 1, 11), (6, 1, 12)]
 
 
-def test_torch_compile_compiles_one_graph_for_all_tokens_after_the_prompt(monkeypatch):
+def test_torch_compile_compiles_one_graph_for_prompts_of_any_length_and_padding(monkeypatch):
     graphs = []
 
     def remember(graph, inputs):
@@ -128,10 +129,14 @@ def test_torch_compile_compiles_one_graph_for_all_tokens_after_the_prompt(monkey
         return graph.forward
 
     torch.compiler.reset()
-    compiled = torch.compile(last_logits, backend=remember, dynamic=False, fullgraph=True)
-    monkeypatch.setattr('lib.generate.compiled_last_logits', lambda on_gpu: compiled)
-    model, idx = random_model(block_size=16), random_ids(2, 9)
-    assert torch.equal(generated(model, idx, 30, compiled=True), naive(model, idx, 30))
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend=remember, fullgraph=True))
+    model = random_model(block_size=16)
+    for length in (1, 5, 9, 13):
+        idx = random_ids(2, length)
+        assert torch.equal(generated(model, idx, 30, compiled=True), naive(model, idx, 30))
+    ids, padding = pad_left([[3, 1, 4, 1], [5, 9]], 'cpu')
+    padded = generated(model, ids, 30, compiled=True, padding=padding)
+    assert torch.equal(padded, generated(model, ids, 30, padding=padding))
     assert len(graphs) == 1
     torch.compiler.reset()
 

@@ -39,7 +39,7 @@ def cached_logits(model, idx, cut, size, padding=None, shrink=False):
     cache, parts = KVCache(model, idx.size(0), size, padding), []
     for begin, end in ((0, cut), (cut, cut + 1), (cut + 1, idx.size(1))):
         if begin < end:
-            cache.kv_len = end if shrink else size
+            cache.kv_len = end if shrink else None
             parts.append(model(idx[:, begin:end], cache=cache))
     assert cache.length.item() == idx.size(1)
     return torch.cat(parts, dim=1)
