@@ -165,7 +165,8 @@ def time_training(model, s, machine):
     """The measured figures of training a model under the settings s, and the names of its optimizers."""
     device, dtype = machine['device'], machine['dtype']
     optimizers = make_optimizers(model, s['optimizer'], 1e-3, 0.02, 0.1, (0.9, 0.95), dtype)
-    compiled = torch.compile(model) if machine['compiled'] else model
+    if machine['compiled']:
+        model.compile_parts()
     autocast = autocast_for(device, dtype)
     scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
 
@@ -173,7 +174,7 @@ def time_training(model, s, machine):
         return load_micro_batches(tokens, s, s['block_size'], iter_num, device)
 
     def step(batches):
-        train_step(compiled, optimizers, batches, autocast, scaler, 1.0)
+        train_step(model, optimizers, batches, autocast, scaler, 1.0)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder: # Windows removes no mapped file
         meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])

@@ -200,6 +200,7 @@ class GPT(nn.Module):
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tie_weights or config.arch == 'gpt2':
             self.transformer.wte.weight = self.lm_head.weight
+        self.cross_entropy_sum = cross_entropy_sum # compile_parts() replaces it
         self.init_weights(mimetic_init)
 
     @torch.no_grad()
@@ -256,8 +257,14 @@ class GPT(nn.Module):
         x = self.hidden_states(idx, cache) # (B, T, C)
         if targets is None:
             return self.lm_head(x) # (B, T, V)
-        total = cross_entropy_sum(x.flatten(0, 1), self.lm_head, targets.flatten())
+        total = self.cross_entropy_sum(x.flatten(0, 1), self.lm_head, targets.flatten())
         return total / (targets >= 0).sum()
+
+    def compile_parts(self):
+        """Compile each block and the loss: blocks share one program, so it takes less time than the whole."""
+        for block in self.transformer.h:
+            block.compile()
+        self.cross_entropy_sum = torch.compile(cross_entropy_sum)
 
     @torch.no_grad()
     def generate(self, idx, max_new_tokens, temperature=1.0):

@@ -318,7 +318,7 @@ class Run:
     train_tokens: np.ndarray # memory-mapped
     val_tokens: np.ndarray
     raw_model: GPT
-    model: torch.nn.Module # raw_model, perhaps compiled and in DistributedDataParallel
+    model: torch.nn.Module # raw_model, perhaps in DistributedDataParallel
     optimizers: list
     scaler: torch.amp.GradScaler | None
     state: RunState
@@ -337,7 +337,7 @@ class Run:
         windows = bins.val_windows(len(self.val_tokens), T)[:1]
         x, y = load_batch(self.val_tokens, windows, T, self.machine.device)
         model.eval()
-        with torch.no_grad(), self.machine.autocast():
+        with torch.no_grad(), self.machine.autocast(), self.machine.eager():
             loss = model(x, y)
         model.train()
         return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
@@ -361,9 +361,11 @@ def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
         if scaler and checkpoint.get('scaler'):
             scaler.load_state_dict(checkpoint['scaler'])
         print_resumed(path, state, checkpoint['settings'], s)
-    model = torch.compile(raw_model) if machine.compile else raw_model
+    if machine.compile:
+        raw_model.compile_parts()
+    model = raw_model
     if machine.world_size > 1:
-        model = DistributedDataParallel(model, device_ids=[machine.device] if machine.on_gpu else None)
+        model = DistributedDataParallel(raw_model, device_ids=[machine.device] if machine.on_gpu else None)
     train_tokens, val_tokens = (bins.open_bin(folder, split, meta) for split in ('train', 'val'))
     return Run(config=config, machine=machine, meta=meta, train_tokens=train_tokens, val_tokens=val_tokens,
                raw_model=raw_model, model=model, optimizers=optimizers, scaler=scaler, state=state,

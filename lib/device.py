@@ -42,6 +42,10 @@ class Machine:
         """The context in which matrix products are computed in dtype."""
         return autocast_for(self.device, self.dtype)
 
+    def eager(self):
+        """The context in which what is compiled runs as written: for shapes that are not worth compiling."""
+        return torch.compiler.set_stance('force_eager') if self.compile else nullcontext()
+
     def scaler(self):
         """The gradient scaler that float16 needs, or None."""
         return torch.amp.GradScaler('cuda') if self.dtype == 'float16' else None

@@ -200,8 +200,9 @@ class Recorder:
         except SystemExit as problem:
             return say(f'skipping samples: {problem}')
         model.eval()
-        texts = generate_texts(model, tokenizer, [''], count, self.settings['sample_tokens'], Sampling(0.6),
-                               self.settings['seed'], self.run.machine.device)
+        with self.run.machine.eager():
+            texts = generate_texts(model, tokenizer, [''], count, self.settings['sample_tokens'],
+                                   Sampling(0.6), self.settings['seed'], self.run.machine.device)
         for text in texts:
             say('-' * 20 + f'\n{text.text.strip()}')
         say('-' * 20)
