@@ -19,6 +19,17 @@ from lib.optim import parameter_groups
 from model import GPT, MAX_LOGITS
 
 DTYPES = 'float32', 'bfloat16', 'float16'
+# dense TFLOP/s in bfloat16 (V100 and T4: float16) with float32 accumulation, by NVIDIA's data sheets, for
+# GeForce and RTX by its architecture whitepapers; where they have the figure with sparsity only, half of it
+PEAK_TFLOPS = {
+    'GB300': 2500, 'GB200': 2500, 'B300': 2250, 'B200': 2250, 'GH200': 989, 'H200': 989, 'H200 NVL': 835,
+    'H100': 989, 'H100 NVL': 835, 'H100 PCIe': 756, 'H800': 989, 'H800 PCIe': 756, 'A100': 312, 'A800': 312,
+    'L40S': 362, 'L40': 181, 'L4': 121, 'A40': 150, 'A30': 165, 'A10': 125, 'A10G': 70,
+    'RTX PRO 6000 Blackwell Workstation': 504, 'RTX PRO 6000 Blackwell Max-Q': 439, 'RTX 6000 Ada': 364,
+    'RTX A6000': 155, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 4080 SUPER': 104, 'RTX 4080': 97,
+    'RTX 3090 Ti': 80, 'RTX 3090': 71, 'V100-SXM2': 125, 'V100-SXM3': 125, 'V100-PCIE': 112, 'T4': 65}
+# a card of these variants is slower or faster than the card without; a MIG slice has a part of it
+OTHER_CARD = r' (Ti|SUPER|D|Laptop|NVL|PCIe)\b|.* MIG\b'
 
 
 @dataclass(frozen=True)
@@ -140,10 +151,8 @@ def peak_flops(device, dtype):
     if not device.startswith('cuda') or dtype == 'float32':
         return 0.0
     name = torch.cuda.get_device_name(device)
-    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100 NVL': 835, 'H100': 989, 'A100': 312,
-            'L40S': 362, 'L4': 121, 'A10G': 70, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71,
-            'V100': 125, 'T4': 65}
-    return next((1e12 * value for key, value in tera.items() if re.search(rf'\b{key}\b', name)), 0.0)
+    return next((1e12 * tera for key, tera in PEAK_TFLOPS.items()
+                 if re.search(rf'\b{key}\b(?!{OTHER_CARD})', name)), 0.0)
 
 
 # ---- processes ----

@@ -58,6 +58,28 @@ def test_autocast_multiplies_matrices_in_the_dtype(dtype):
     assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
 
 
+@pytest.mark.parametrize('name, tera', [
+    ('NVIDIA H100 80GB HBM3', 989), ('NVIDIA H100 PCIe', 756), ('NVIDIA H100 NVL', 835), ('NVIDIA H200', 989),
+    ('NVIDIA H200 NVL', 835), ('NVIDIA GH200 480GB', 989), ('NVIDIA GH200 144G HBM3e', 989),
+    ('NVIDIA H800', 989), ('NVIDIA H800 PCIe', 756), ('NVIDIA B200', 2250), ('NVIDIA GB200', 2500),
+    ('NVIDIA B300 SXM6 AC', 2250), ('NVIDIA A100-SXM4-80GB', 312), ('NVIDIA A100 80GB PCIe', 312),
+    ('NVIDIA A10', 125), ('NVIDIA A10G', 70), ('NVIDIA A40', 150), ('NVIDIA L4', 121), ('NVIDIA L40', 181),
+    ('NVIDIA L40S', 362), ('NVIDIA RTX A6000', 155), ('NVIDIA RTX 6000 Ada Generation', 364),
+    ('NVIDIA RTX PRO 6000 Blackwell Workstation Edition', 504),
+    ('NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition', 439),
+    ('NVIDIA GeForce RTX 5090', 210), ('NVIDIA GeForce RTX 4090', 165), ('NVIDIA GeForce RTX 4080', 97),
+    ('NVIDIA GeForce RTX 4080 SUPER', 104), ('NVIDIA GeForce RTX 3090', 71),
+    ('NVIDIA GeForce RTX 3090 Ti', 80), ('Tesla V100-SXM2-16GB', 125), ('Tesla V100-PCIE-32GB', 112),
+    ('Tesla T4', 65), *((name, 0) for name in (
+        'NVIDIA GeForce RTX 4090 D', 'NVIDIA GeForce RTX 5090 D', 'NVIDIA GeForce RTX 4090 Laptop GPU',
+        'NVIDIA GeForce RTX 3080', 'NVIDIA A100-SXM4-40GB MIG 1g.5gb', 'NVIDIA H100 80GB HBM3 MIG 1g.10gb',
+        'NVIDIA H100 NVL MIG 1g.12gb', 'Quadro RTX 6000', 'Tesla P100-PCIE-16GB', 'NVIDIA H800 NVL', ''))])
+def test_the_peak_is_that_of_the_very_card_and_unknown_for_its_variants_and_parts(name, tera, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: name)
+    assert device.peak_flops('cuda:1', 'bfloat16') == 1e12 * tera
+    assert device.peak_flops('cuda:1', 'float32') == 0.0
+
+
 def test_a_compiler_error_without_text_ends_in_one_line_and_auto_does_not_compile_on_a_cpu(monkeypatch):
     def fail(function):
         raise AssertionError # as dynamo does
