@@ -78,7 +78,8 @@ def choose_device(wanted):
     """(device, reason) for auto, cpu, cuda, cuda:N, N or mps; SystemExit if it is not available."""
     if wanted == 'auto':
         if torch.cuda.is_available():
-            return 'cuda', torch.cuda.get_device_name()
+            problem = missing_kernels('cuda')
+            return ('cpu', problem) if problem else ('cuda', torch.cuda.get_device_name())
         if torch.backends.mps.is_available():
             return 'mps', 'Apple GPU'
         return 'cpu', f'no GPU found, {torch.get_num_threads()} threads'
@@ -89,10 +90,30 @@ def choose_device(wanted):
     if kind == 'cuda' and int(index or 0) >= torch.cuda.device_count():
         raise SystemExit(f'device: expected one that is available, got {wanted}, but torch finds '
                          f'{torch.cuda.device_count()} CUDA devices; use --device=auto')
+    if kind == 'cuda' and (problem := missing_kernels(wanted)):
+        raise SystemExit(f'device: {problem}; install a PyTorch built for it, or use --device=cpu')
     if kind == 'mps' and not torch.backends.mps.is_available():
         raise SystemExit('device: expected one that is available, got mps, but torch finds no Apple GPU; '
                          'use --device=auto')
     return wanted, 'requested'
+
+
+def missing_kernels(device):
+    """
+    Why this PyTorch cannot run on a CUDA device, '' if it can.
+
+    NVIDIA's rules: machine code (sm_XY) runs on GPUs of the same major compute capability and a minor one not
+    below, PTX (compute_XY) on all later GPUs, too; code with suffix a on this GPU only, with f as sm_XY.
+    """
+    capability, built = torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()
+    for kind, major, minor, suffix in re.findall(r'(sm|compute)_(\d+)(\d)([a-z]?)', ' '.join(built)):
+        code, is_ptx = (int(major), int(minor)), kind == 'compute' and not suffix
+        if code == capability or suffix != 'a' and code < capability and (is_ptx or code[0] == capability[0]):
+            return ''
+    if not any(name.startswith(('sm_', 'compute_')) for name in built): # ROCm has other names
+        return ''
+    return (f'{torch.cuda.get_device_name(device)} has compute capability {capability[0]}.{capability[1]}, '
+            f'torch {torch.__version__} has kernels for {" ".join(built)}')
 
 
 def choose_dtype(wanted, device):
@@ -189,6 +210,8 @@ def join_process_group(device, backend):
             raise SystemExit(f'torchrun: expected a GPU for each of {n_processes} processes, got '
                              f'{torch.cuda.device_count()}; lower --nproc_per_node or use --device=cpu')
         device = f'cuda:{local_rank}'
+        if problem := missing_kernels(device): # of other GPUs than the first
+            raise SystemExit(f'rank {rank}: {problem}; use --device=cpu')
         torch.cuda.set_device(device)
     # PyTorch for Windows is built without libuv
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')

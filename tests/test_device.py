@@ -31,6 +31,33 @@ def test_a_device_that_does_not_exist_ends_in_one_line(wanted):
     assert choose_device('cpu') == ('cpu', 'requested')
 
 
+CUDA_13 = 'sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120'
+
+
+@pytest.mark.parametrize('capability, built, runs', [
+    ((7, 5), CUDA_13, True), ((8, 9), CUDA_13, True), # as 8.6, of the same major capability
+    ((10, 3), CUDA_13, True), ((12, 1), CUDA_13, True), ((13, 0), CUDA_13, True), # the last by PTX
+    ((7, 0), CUDA_13, False), ((6, 1), CUDA_13, False), ((5, 2), CUDA_13, False), ((11, 0), CUDA_13, False),
+    ((12, 0), 'sm_80 sm_90', False), ((12, 0), 'sm_80 compute_90', True), # newer than the PyTorch
+    ((8, 0), 'sm_86', False), ((9, 0), 'sm_90a', True), ((10, 0), 'sm_90a', False),
+    ((10, 3), 'sm_100a compute_100a', False), ((10, 3), 'sm_100f', True),
+    ((12, 0), 'compute_100f', False), ((9, 0), 'gfx90a gfx942', True), ((9, 0), '', True)])
+def test_a_gpu_without_kernels_in_this_pytorch_ends_in_one_line_and_auto_is_the_cpu(
+        capability, built, runs, monkeypatch):
+    for name, value in dict(is_available=True, device_count=2, get_device_name='NVIDIA TITAN',
+                            get_device_capability=capability, get_arch_list=built.split()).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    if runs:
+        assert choose_device('auto') == ('cuda', 'NVIDIA TITAN')
+        assert choose_device('cuda:1') == ('cuda:1', 'requested')
+        return
+    why = (f'NVIDIA TITAN has compute capability {capability[0]}.{capability[1]}, torch {torch.__version__} '
+           f'has kernels for {built}')
+    assert choose_device('auto') == ('cpu', why)
+    message = error_of(choose_device, 'cuda:1')
+    assert message.startswith(f'device: {why};') and '--device=cpu' in message
+
+
 @pytest.mark.parametrize('choose, wanted, kind, message', [
     *((choose_dtype, wanted, 'cpu', 'dtype: expected auto, float32, bfloat16 or float16, got')
       for wanted in ('float64', 'half', '')),
