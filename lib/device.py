@@ -300,8 +300,7 @@ def explain_oom(config, batch_size, accumulation, optimizer, machine):
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # on a CPU torch raises a plain RuntimeError
-        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate" in str(error)):
+        if not is_oom(error):
             raise
         needed = memory_needed(config, batch_size, optimizer, machine.dtype, machine.on_gpu)
         has = f', which has {format_bytes(torch.cuda.get_device_properties(machine.device).total_memory)}' \
@@ -310,6 +309,14 @@ def explain_oom(config, batch_size, accumulation, optimizer, machine):
         raise SystemExit(f'{where}: out of memory on {machine.device}{has}; '
                          f'{memory_line(needed, config, batch_size)}; '
                          f'{suggest_less_memory(config, batch_size, accumulation)}') from None
+
+
+def is_oom(error):
+    """Whether an exception is about memory: only CUDA's allocator raises OutOfMemoryError."""
+    # a CPU (Linux, Windows), MPS and CUDA, a buffer that is too large for MPS, CUDA's libraries
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(re.search(
+        "can't allocate|not enough memory|out of memory|Invalid buffer size|CU(BLAS|DNN)_STATUS_[A-Z_]*ALLOC",
+        str(error)))
 
 
 def suggest_less_memory(config, batch_size, accumulation):

@@ -184,3 +184,20 @@ def test_running_out_of_memory_ends_in_one_line_with_settings_that_need_less(bat
     assert advice in message
     with pytest.raises(RuntimeError, match='multiplied'): # any other error stays as it is
         use(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+
+
+@pytest.mark.parametrize('error', [
+    MemoryError(), torch.OutOfMemoryError('CUDA out of memory.'), *map(RuntimeError, [
+    'alloc_cpu.cpp:124] . DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.',
+    'MPS backend out of memory (MPS allocated: 17.12 GB, other allocations: 1.02 GB, max allowed: 18.13 GB).',
+    'Invalid buffer size: 48.00 GB', 'CUDA error: out of memory',
+    'CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`',
+    'cuDNN error: CUDNN_STATUS_ALLOC_FAILED',
+    'cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED'])], ids=str)
+def test_each_device_and_library_that_runs_out_of_memory_is_understood(error):
+    def use():
+        with device.explain_oom(GPTConfig(**MODERN), 2, 4, 'muon', Machine('mps', 'float32', False)):
+            raise error
+
+    assert 'out of memory on mps' in error_of(use)
+    assert not device.is_oom(RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'))
