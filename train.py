@@ -83,7 +83,7 @@ wandb_run_name = '' # wandb run; '': out_dir
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
-dtype = 'auto' # of matrix products: auto, float32, bfloat16, or float16 (with a gradient scaler; cuda only)
+dtype = 'auto' # of matrix products: auto, float32 (on cuda TF32), bfloat16, or float16 (cuda, scaled)
 compile = 'auto' # torch.compile: true, false, or auto, where it is faster
 backend = 'auto' # of torch.distributed: nccl, gloo, or auto, by device
 peak_tflops = 0.0 # peak TFLOP/s of the device, for mfu; 0: known for common GPUs

@@ -67,6 +67,7 @@ def setup_machine(device, dtype, compile, backend):
     device, device_reason = choose_device(device)
     rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
+    allow_tf32(rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
     say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
@@ -123,10 +124,10 @@ def choose_dtype(wanted, device):
         raise SystemExit(f'dtype: expected auto, float32, bfloat16 or float16, got {wanted!r}')
     if wanted == 'float16' and kind != 'cuda':
         raise SystemExit(f'dtype: float16 trains on cuda only, the device is {device}; use --dtype=auto')
+    capability = torch.cuda.get_device_capability(device) if kind == 'cuda' else (0, 0)
     if wanted != 'auto':
-        return wanted, 'requested'
+        return wanted, 'requested, TF32' if wanted == 'float32' and capability >= (8, 0) else 'requested'
     if kind == 'cuda':
-        capability = torch.cuda.get_device_capability(device)
         if capability >= (8, 0): # older GPUs claim bfloat16, but emulate it
             return 'bfloat16', 'supported by the GPU'
         return ('float16', 'no bfloat16 on this GPU') if capability >= (7, 0) else \
@@ -137,6 +138,12 @@ def choose_dtype(wanted, device):
         found = [name for name in ('avx512_bf16', 'amx_bf16') if can.get(name)]
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
     return 'float32', 'bfloat16 is not complete on mps'
+
+
+def allow_tf32(device):
+    """Let a GPU round the factors of float32 products to TF32's 10 bits, which its tensor cores multiply."""
+    if device.startswith('cuda'):
+        torch.set_float32_matmul_precision('high')
 
 
 def choose_compile(wanted, device):
@@ -201,6 +208,9 @@ def join_process_group(device, backend):
     if not torchrun_ranks():
         return 0, 1, device
     rank, local_rank, world_size = torchrun_ranks()
+    if backend == 'nccl' and not (kind == 'cuda' and dist.is_nccl_available()):
+        raise SystemExit(f'backend: nccl needs CUDA devices and Linux, the device is {device}; use '
+                         '--backend=auto')
     if kind == 'mps':
         raise SystemExit('torchrun: mps has no torch.distributed backend; use --device=cpu or one process')
     if kind == 'cuda':
@@ -215,7 +225,9 @@ def join_process_group(device, backend):
         torch.cuda.set_device(device)
     # PyTorch for Windows is built without libuv
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')
-    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if backend == 'auto' else backend)
+    if backend == 'auto': # PyTorch for Windows is built without NCCL
+        backend = 'nccl' if kind == 'cuda' and dist.is_nccl_available() else 'gloo'
+    dist.init_process_group(backend, device_id=torch.device(device) if backend == 'nccl' else None)
     return rank, world_size, device
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import MODERN, REPO, error_of
 
 from lib import device
@@ -154,6 +155,46 @@ def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypa
     {'MASTER_PORT': '70000'}], ids=str)
 def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
     assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected RANK < WORLD_SIZE')
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """What torch.cuda says of two H100s."""
+    for name, value in dict(is_available=True, device_count=2, get_device_name='NVIDIA H100 80GB HBM3',
+                            get_device_capability=(9, 0), get_arch_list=['sm_90'], set_device=None).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    precision = torch.get_float32_matmul_precision()
+    yield monkeypatch
+    torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.parametrize('backend, has_nccl, chosen', [
+    ('auto', True, ('nccl', torch.device('cuda:1'))), ('nccl', True, ('nccl', torch.device('cuda:1'))),
+    ('gloo', True, ('gloo', None)), ('auto', False, ('gloo', None))]) # as on Windows
+def test_nccl_is_told_the_gpu_of_the_rank(backend, has_nccl, chosen, two_gpus):
+    joined = []
+    two_gpus.setattr(dist, 'init_process_group', lambda *args, device_id: joined.append((*args, device_id)))
+    two_gpus.setattr(dist, 'is_nccl_available', lambda: has_nccl)
+    for name, value in (TORCHRUN | {'LOCAL_RANK': '1'}).items():
+        two_gpus.setenv(name, value)
+    assert device.join_process_group('cuda', backend) == (1, 2, 'cuda:1')
+    assert joined == [chosen]
+    two_gpus.setattr(torch.cuda, 'get_arch_list', lambda: ['sm_80'])
+    assert error_of(device.join_process_group, 'cuda', backend).startswith('rank 1: NVIDIA H100')
+    two_gpus.setattr(dist, 'is_nccl_available', lambda: False)
+    for kind in 'cpu', 'cuda':
+        assert 'backend: nccl needs CUDA' in error_of(device.join_process_group, kind, 'nccl')
+    assert 'mps has no torch.distributed' in error_of(device.join_process_group, 'mps', 'auto')
+
+
+def test_float32_is_tf32_on_cuda_only_and_the_machine_line_says_so(two_gpus, capsys):
+    device.setup_machine('cpu', 'float32', 'false', 'auto')
+    assert torch.get_float32_matmul_precision() == 'highest' and 'TF32' not in capsys.readouterr().out
+    device.setup_machine('cuda', 'float32', 'false', 'auto')
+    assert torch.get_float32_matmul_precision() == 'high'
+    assert 'dtype float32 (requested, TF32)' in capsys.readouterr().out
+    two_gpus.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5)) # its tensor cores lack it
+    assert choose_dtype('float32', 'cuda') == ('float32', 'requested')
 
 
 # ---- memory ----
