@@ -277,17 +277,19 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
     """
     was_training = model.training
     model.eval()
-    total = count = 0.0
+    losses, counts, total = [], [], 0.0
     for i in range(rank * batch_size, len(starts), world_size * batch_size):
         chosen = starts[i:i + batch_size]
         x, y = load_batch(tokens, np.resize(chosen, batch_size), block_size, device)
         y[len(chosen):] = -1
         with autocast:
-            loss = model(x, y)
-        total += loss.item() * len(chosen) # CPU-GPU synchronization
-        count += len(chosen)
+            losses.append(model(x, y))
+        counts.append(len(chosen))
     model.train(was_training)
-    total, count = sum_over_ranks([total, count], device)
+    # one CPU-GPU synchronization; then in float64, which mps lacks
+    for loss, count in zip(torch.stack(losses).tolist() if losses else [], counts, strict=True):
+        total += loss * count
+    total, count = sum_over_ranks([total, sum(counts)], device)
     return total / count
 
 
