@@ -39,7 +39,7 @@ bias = False # biases in linear layers and norms; gpt2 only
 activation = '' # of the MLP: swiglu, gelu (as nanoGPT), gelu_tanh (as OpenAI's weights); '': by arch
 tie_weights = False # tie the token embedding and lm_head; gpt2 always does
 rope_theta = 10000.0 # base of the RoPE frequencies; modern only
-vocab_size = 0 # embedding rows; 0: those of the tokenizer; more is padding, for speed on a GPU
+vocab_size = 0 # embedding rows; 0: the tokenizer's, on cuda padded to a multiple of 64, which is faster
 mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurts short runs on characters
 
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
@@ -507,7 +507,7 @@ def start(s, typed, given, run_dir, world_size):
     machine = setup_machine(s['device'], s['dtype'], s['compile'], s['backend'])
     if resuming:
         check_same_data(s, folder, meta, checkpoint, path)
-    model_config = choose_config(checkpoint, path, s, typed, given, meta)
+    model_config = choose_config(checkpoint, path, s, typed, given, meta, machine.on_gpu)
     plan = make_plan(s, typed, model_config, meta)
     print_plan(s, plan, model_config, folder, meta)
     if s['dry_run']:
