@@ -267,7 +267,8 @@ def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
     activations = two + (batch_size - 2) * (three - two) if batch_size > 1 else \
         saved_activations(config, 1, dtype)
     # the logits in float32, their softmax, and the gradients of both
-    logits = 16 * min(batch_size * config.block_size * config.vocab_size, max(MAX_LOGITS, config.vocab_size))
+    most = max(MAX_LOGITS['cuda' if on_gpu else 'cpu'], config.vocab_size)
+    logits = 16 * min(batch_size * config.block_size * config.vocab_size, most)
     needed = {'weights': weights, 'gradients': weights, 'optimizer state': state,
               # the backward pass allocates about one layer's activations again
               'activations': round(activations * (1 + 1 / config.n_layer)) + logits}

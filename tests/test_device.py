@@ -207,6 +207,8 @@ def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_lar
         assert memory_needed(config, n, 'muon', dtype)['activations'] == expected
     needed = memory_needed(config, 10 ** 6, 'muon', dtype)
     assert needed['activations'] > 10 ** 6 * saved / 7 and 2 * needed['total'] == sum(needed.values())
+    on_gpu = memory_needed(config, 10 ** 6, 'muon', dtype, on_gpu=True) # whose logits are in larger chunks
+    assert on_gpu['activations'] - needed['activations'] == 16 * ((1 << 28) - (1 << 24))
 
 
 @pytest.mark.parametrize('batch_size, advice', [
