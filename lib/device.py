@@ -65,6 +65,9 @@ def setup_machine(device, dtype, compile, backend):
     Prints what was chosen, and why.
     """
     device, device_reason = choose_device(device)
+    if device == 'mps' and torch.__version__ < (2, 13): # its fused AdamW ignores found_inf
+        raise SystemExit(f'device: expected torch 2.13 or newer to train on mps, got {torch.__version__}, '
+                         'which applies updates that are not finite; update torch, or use --device=cpu')
     rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
     allow_tf32(rank_device)

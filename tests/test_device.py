@@ -1,15 +1,22 @@
 """What is chosen on which machine, the processes of torchrun, memory estimates, and their messages."""
+import math
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import MODERN, REPO, error_of
+from conftest import FAMILIES, MODERN, REPO, PretendDevice, error_of, random_model, random_tokens
+from torch.torch_version import TorchVersion
 
+import train
+from data.tokenizer import CharTokenizer
 from lib import device
 from lib.device import Machine, choose_compile, choose_device, choose_dtype, memory_needed, torchrun_ranks
+from lib.generate import Sampling, beam_search, generate, generate_texts, prompt_lookup_decode
+from lib.optim import make_optimizers
 from model import GPTConfig
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(),
@@ -195,6 +202,56 @@ def test_float32_is_tf32_on_cuda_only_and_the_machine_line_says_so(two_gpus, cap
     assert 'dtype float32 (requested, TF32)' in capsys.readouterr().out
     two_gpus.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5)) # its tensor cores lack it
     assert choose_dtype('float32', 'cuda') == ('float32', 'requested')
+
+
+# ---- what mps cannot do ----
+
+def test_decoding_on_mps_makes_no_float64_tensor_and_chooses_the_same_tokens():
+    model, idx = random_model(**MODERN), random_tokens(1, 8)
+    prompts, tokenizer = ['ab', 'a'], CharTokenizer('abc\n')
+
+    def decode(kind):
+        texts = generate_texts(model, tokenizer, prompts, 2, 8, Sampling(0.8, 3, 0.9, 0.1, 1.2), 1, kind)
+        return (beam_search(model, idx, 12, 3, stop_tokens={5}),
+                [token.item() for token in prompt_lookup_decode(model, idx, 12)],
+                [token.item() for token in generate(model, idx, 12, stop_tokens={5})],
+                [text.text for text in texts])
+
+    (mine, score), *greedy = decode('cpu')
+    with PretendDevice('mps'):
+        (on_mps, score_on_mps), *greedy_on_mps = decode('mps')
+        with pytest.raises(TypeError, match='float64'): # it does refuse
+            torch.zeros(1, device='mps').double()
+    assert (on_mps, greedy_on_mps) == (mine, greedy) and math.isclose(score_on_mps, score, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize('arch', ['modern', 'gpt2'])
+def test_training_and_evaluating_on_mps_need_no_float64_and_no_pinned_memory(arch):
+    tokens, found = np.arange(500, dtype=np.uint16) % 61, []
+    for kind in 'cpu', 'mps':
+        model = random_model(**FAMILIES['grouped' if arch == 'modern' else 'gpt2'])
+        optimizers = make_optimizers(model, 'auto', 1e-3, 0.02, 0.1, (0.9, 0.95))
+        machine = Machine(kind, 'float32', False)
+        with PretendDevice(kind):
+            for start in 0, 100:
+                batch = train.load_batch(tokens, np.arange(start, start + 4), 16, machine.device)
+                train.train_step(model, optimizers, [batch], machine.autocast(), machine.scaler(), 1.0)
+            found.append(train.evaluate(model, tokens, np.arange(0, 480, 16), 16, 4, machine.autocast(),
+                                        machine.device))
+    assert math.isclose(*found, rel_tol=1e-6)
+
+
+def test_mps_trains_in_one_process_without_a_compiler_from_torch_2_13_on(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: True)
+    machine = device.setup_machine('mps', 'auto', 'auto', 'auto')
+    assert machine == Machine('mps', 'float32', False) and not machine.on_gpu and machine.scaler() is None
+    assert 'mps (requested) | dtype float32 (bfloat16 is not complete on mps)' in capsys.readouterr().out
+    monkeypatch.setattr(torch, 'compile', lambda function: 1 / 0)
+    assert error_of(choose_compile, 'true', 'mps').startswith('compile: torch.compile was requested')
+    monkeypatch.setattr(torch, '__version__', TorchVersion('2.12.1'))
+    message = error_of(device.setup_machine, 'mps', 'auto', 'auto', 'auto')
+    assert message.startswith('device: expected torch 2.13 or newer to train on mps, got 2.12.1')
+    assert device.setup_machine('cpu', 'auto', 'auto', 'auto').device == 'cpu'
 
 
 # ---- memory ----
