@@ -311,14 +311,12 @@ def beam_search(model, idx, max_new_tokens, num_beams, length_penalty=1.0, stop_
     """
     state = DecodeState(model, idx, max_new_tokens, n_vocab=n_vocab)
     best, stops = (-math.inf, -math.inf, []), sorted(stop_tokens)
-    dtype = torch.float32 if idx.device.type == 'mps' else torch.float64 # which mps lacks
-    scores = torch.zeros(1, dtype=dtype, device=idx.device) # log-probabilities of the beams
+    scores = idx.new_zeros(1, dtype=torch.float32 if idx.device.type == 'mps' else torch.float64) # not on mps
     for length in range(1, max_new_tokens + 1):
         logits = state.logits()[:, -1]
         if length == 1:
             check_finite(logits)
-        # of the beams with one more token
-        logprobs = scores[:, None] + logits.to(dtype).log_softmax(-1) # (beams, V)
+        logprobs = scores[:, None] + logits.to(scores.dtype).log_softmax(-1) # (beams, V), one token longer
         last_tokens = list(range(logprobs.size(1))) if length == max_new_tokens else stops
         if last_tokens: # the best of the sequences that end here
             row, i = divmod(logprobs[:, last_tokens].argmax().item(), len(last_tokens))
