@@ -27,7 +27,7 @@ profile = '' # write a Chrome trace of three updates of one model to this file, 
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
-dtype = 'auto' # auto, float32, bfloat16, or float16 (cuda only)
+dtype = 'auto' # auto, float32 (on cuda TF32), bfloat16, or float16 (cuda only)
 compile = 'auto' # torch.compile: true, false, or auto: on where it is usually faster
 peak_tflops = 0.0 # peak TFLOP/s of the device, for MFU; 0: from a table of common GPUs
 matmul_tflops = 0.0 # TFLOP/s of a large matrix product in dtype; 0: measure it
@@ -56,7 +56,15 @@ import torch
 
 from data import bins
 from data.files import atomic_write
-from lib.device import autocast_for, choose_compile, choose_device, choose_dtype, peak_flops
+from lib.device import (
+    allow_tf32,
+    autocast_for,
+    capture_cuda_graphs,
+    choose_compile,
+    choose_device,
+    choose_dtype,
+    peak_flops,
+)
 from lib.generate import generate
 from lib.optim import make_optimizers
 from lib.quantize import Int8Linear, prepare_for_inference
@@ -167,6 +175,7 @@ def time_training(model, s, machine):
     optimizers = make_optimizers(model, s['optimizer'], 1e-3, 0.02, 0.1, (0.9, 0.95), dtype)
     if machine['compiled']:
         model.compile_parts()
+    capture_s = timed(device, capture_cuda_graphs, model, s['batch_size'], device, dtype)[1]
     autocast = autocast_for(device, dtype)
     scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
 
@@ -180,6 +189,7 @@ def time_training(model, s, machine):
         meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])
         tokens = bins.open_bin(folder, 'train', meta)
         figures = time_updates(fetch, step, s['warmup_steps'], s['steps'], device)
+        figures['first_step_s'] += capture_s
         figures['optimizer_ms'] = time_optimizers(model, optimizers, s['steps'], device)
         figures['peak_memory_bytes'] = peak_memory(device) # before anything that is not training
         if s['profile']:
@@ -402,6 +412,7 @@ def main():
     check(config.settings, single)
     used_device, _ = choose_device(device)
     used_dtype, _ = choose_dtype(dtype, used_device)
+    allow_tf32(used_device)
     compiling, _ = choose_compile(compile, used_device)
     name = torch.cuda.get_device_name(used_device) if used_device.startswith('cuda') \
         else f'{torch.get_num_threads()} threads'

@@ -17,7 +17,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-MAX_LOGITS = 1 << 24 # elements, 64 MB: in eager mode, larger logits are computed in chunks
+MAX_LOGITS = {'cpu': 1 << 24, 'cuda': 1 << 26} # in eager mode, more elements are computed in chunks
 # swiglu is gated and so takes two inputs (arXiv 2002.05202); gelu_tanh is what OpenAI's GPT-2 weights expect
 ACTIVATIONS = {'swiglu': lambda gate, up: F.silu(gate) * up, 'gelu': F.gelu,
                'gelu_tanh': lambda x: F.gelu(x, approximate='tanh')}
@@ -376,7 +376,7 @@ def cross_entropy_sum(x, lm_head, targets):
     def chunk_loss(x, targets):
         return F.cross_entropy(lm_head(x).float(), targets, ignore_index=-1, reduction='sum')
 
-    rows = max(1, MAX_LOGITS // lm_head.weight.size(0))
+    rows = max(1, MAX_LOGITS.get(x.device.type, MAX_LOGITS['cpu']) // lm_head.weight.size(0))
     if len(x) <= rows or torch.compiler.is_compiling():
         return chunk_loss(x, targets)
     if torch.is_grad_enabled():

@@ -39,7 +39,7 @@ bias = False # biases in linear layers and norms; gpt2 only
 activation = '' # of the MLP: swiglu, gelu (as nanoGPT), gelu_tanh (as OpenAI's weights); '': by arch
 tie_weights = False # tie the token embedding and lm_head; gpt2 always does
 rope_theta = 10000.0 # base of the RoPE frequencies; modern only
-vocab_size = 0 # embedding rows; 0: those of the tokenizer; more is padding, for speed on a GPU
+vocab_size = 0 # embedding rows; 0: the tokenizer's, on cuda padded to a multiple of 64, which is faster
 mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurts short runs on characters
 
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
@@ -83,7 +83,7 @@ wandb_run_name = '' # wandb run; '': out_dir
 
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
-dtype = 'auto' # of matrix products: auto, float32, bfloat16, or float16 (with a gradient scaler; cuda only)
+dtype = 'auto' # of matrix products: auto, float32 (on cuda TF32), bfloat16, or float16 (cuda, scaled)
 compile = 'auto' # torch.compile: true, false, or auto, where it is faster
 backend = 'auto' # of torch.distributed: nccl, gloo, or auto, by device
 peak_tflops = 0.0 # peak TFLOP/s of the device, for mfu; 0: known for common GPUs
@@ -121,6 +121,7 @@ from lib.checkpoint import (
 )
 from lib.device import (
     Machine,
+    capture_cuda_graphs,
     choose_device,
     choose_dtype,
     explain_oom,
@@ -277,17 +278,19 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
     """
     was_training = model.training
     model.eval()
-    total = count = 0.0
+    losses, counts, total = [], [], 0.0
     for i in range(rank * batch_size, len(starts), world_size * batch_size):
         chosen = starts[i:i + batch_size]
         x, y = load_batch(tokens, np.resize(chosen, batch_size), block_size, device)
         y[len(chosen):] = -1
         with autocast:
-            loss = model(x, y)
-        total += loss.item() * len(chosen) # CPU-GPU synchronization
-        count += len(chosen)
+            losses.append(model(x, y))
+        counts.append(len(chosen))
     model.train(was_training)
-    total, count = sum_over_ranks([total, count], device)
+    # one CPU-GPU synchronization; then in float64, which mps lacks
+    for loss, count in zip(torch.stack(losses).tolist() if losses else [], counts, strict=True):
+        total += loss * count
+    total, count = sum_over_ranks([total, sum(counts)], device)
     return total / count
 
 
@@ -364,7 +367,10 @@ def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
     if machine.compile:
         raw_model.compile_parts()
     model = raw_model
-    if machine.world_size > 1:
+    if machine.world_size == 1:
+        with oom_hint():
+            capture_cuda_graphs(raw_model, s['batch_size'], machine.device, machine.dtype)
+    else:
         model = DistributedDataParallel(raw_model, device_ids=[machine.device] if machine.on_gpu else None)
     train_tokens, val_tokens = (bins.open_bin(folder, split, meta) for split in ('train', 'val'))
     return Run(config=config, machine=machine, meta=meta, train_tokens=train_tokens, val_tokens=val_tokens,
@@ -507,7 +513,7 @@ def start(s, typed, given, run_dir, world_size):
     machine = setup_machine(s['device'], s['dtype'], s['compile'], s['backend'])
     if resuming:
         check_same_data(s, folder, meta, checkpoint, path)
-    model_config = choose_config(checkpoint, path, s, typed, given, meta)
+    model_config = choose_config(checkpoint, path, s, typed, given, meta, machine.on_gpu)
     plan = make_plan(s, typed, model_config, meta)
     print_plan(s, plan, model_config, folder, meta)
     if s['dry_run']:

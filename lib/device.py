@@ -19,6 +19,18 @@ from lib.optim import parameter_groups
 from model import GPT, MAX_LOGITS
 
 DTYPES = 'float32', 'bfloat16', 'float16'
+# dense TFLOP/s in bfloat16 (V100 and T4: float16) with float32 accumulation, by NVIDIA's data sheets, for
+# GeForce and RTX by its architecture whitepapers; where they have the figure with sparsity only, half of it
+PEAK_TFLOPS = {
+    'GB300': 2500, 'GB200': 2500, 'B300': 2250, 'B200': 2250, 'GH200': 989, 'H200': 989, 'H200 NVL': 835,
+    'H100': 989, 'H100 NVL': 835, 'H100 PCIe': 756, 'H800': 989, 'H800 PCIe': 756, 'A100': 312, 'A800': 312,
+    'L40S': 362, 'L40': 181, 'L4': 121, 'A40': 150, 'A30': 165, 'A10': 125, 'A10G': 70,
+    'RTX PRO 6000 Blackwell Workstation': 504, 'RTX PRO 6000 Blackwell Max-Q': 439, 'RTX 6000 Ada': 364,
+    'RTX A6000': 155, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 4080 SUPER': 104, 'RTX 4080': 97,
+    'RTX 3090 Ti': 80, 'RTX 3090': 71, 'V100-SXM2': 125, 'V100-SXM3': 125, 'V100-PCIE': 112, 'T4': 65}
+GRAPH_FLOPS = 5e12 # of a forward and backward pass; an H200 then takes some 15 ms, launching 6 layers as long
+# a card of these variants is slower or faster than the card without; a MIG slice has a part of it
+OTHER_CARD = r' (Ti|SUPER|D|Laptop|NVL|PCIe)\b|.* MIG\b'
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,12 @@ def setup_machine(device, dtype, compile, backend):
     Prints what was chosen, and why.
     """
     device, device_reason = choose_device(device)
+    if device == 'mps' and torch.__version__ < (2, 13): # its fused AdamW ignores found_inf
+        raise SystemExit(f'device: expected torch 2.13 or newer to train on mps, got {torch.__version__}, '
+                         'which applies updates that are not finite; update torch, or use --device=cpu')
     rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
+    allow_tf32(rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
     say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
@@ -71,7 +87,8 @@ def choose_device(wanted):
     """(device, reason) for auto, cpu, cuda, cuda:N, N or mps; SystemExit if it is not available."""
     if wanted == 'auto':
         if torch.cuda.is_available():
-            return 'cuda', torch.cuda.get_device_name()
+            problem = missing_kernels('cuda')
+            return ('cpu', problem) if problem else ('cuda', torch.cuda.get_device_name())
         if torch.backends.mps.is_available():
             return 'mps', 'Apple GPU'
         return 'cpu', f'no GPU found, {torch.get_num_threads()} threads'
@@ -82,10 +99,30 @@ def choose_device(wanted):
     if kind == 'cuda' and int(index or 0) >= torch.cuda.device_count():
         raise SystemExit(f'device: expected one that is available, got {wanted}, but torch finds '
                          f'{torch.cuda.device_count()} CUDA devices; use --device=auto')
+    if kind == 'cuda' and (problem := missing_kernels(wanted)):
+        raise SystemExit(f'device: {problem}; install a PyTorch built for it, or use --device=cpu')
     if kind == 'mps' and not torch.backends.mps.is_available():
         raise SystemExit('device: expected one that is available, got mps, but torch finds no Apple GPU; '
                          'use --device=auto')
     return wanted, 'requested'
+
+
+def missing_kernels(device):
+    """
+    Why this PyTorch cannot run on a CUDA device, '' if it can.
+
+    NVIDIA's rules: machine code (sm_XY) runs on GPUs of the same major compute capability and a minor one not
+    below, PTX (compute_XY) on all later GPUs, too; code with suffix a on this GPU only, with f as sm_XY.
+    """
+    capability, built = torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()
+    for kind, major, minor, suffix in re.findall(r'(sm|compute)_(\d+)(\d)([a-z]?)', ' '.join(built)):
+        code, is_ptx = (int(major), int(minor)), kind == 'compute' and not suffix
+        if code == capability or suffix != 'a' and code < capability and (is_ptx or code[0] == capability[0]):
+            return ''
+    if not any(name.startswith(('sm_', 'compute_')) for name in built): # ROCm has other names
+        return ''
+    return (f'{torch.cuda.get_device_name(device)} has compute capability {capability[0]}.{capability[1]}, '
+            f'torch {torch.__version__} has kernels for {" ".join(built)}')
 
 
 def choose_dtype(wanted, device):
@@ -95,10 +132,10 @@ def choose_dtype(wanted, device):
         raise SystemExit(f'dtype: expected auto, float32, bfloat16 or float16, got {wanted!r}')
     if wanted == 'float16' and kind != 'cuda':
         raise SystemExit(f'dtype: float16 trains on cuda only, the device is {device}; use --dtype=auto')
+    capability = torch.cuda.get_device_capability(device) if kind == 'cuda' else (0, 0)
     if wanted != 'auto':
-        return wanted, 'requested'
+        return wanted, 'requested, TF32' if wanted == 'float32' and capability >= (8, 0) else 'requested'
     if kind == 'cuda':
-        capability = torch.cuda.get_device_capability(device)
         if capability >= (8, 0): # older GPUs claim bfloat16, but emulate it
             return 'bfloat16', 'supported by the GPU'
         return ('float16', 'no bfloat16 on this GPU') if capability >= (7, 0) else \
@@ -109,6 +146,12 @@ def choose_dtype(wanted, device):
         found = [name for name in ('avx512_bf16', 'amx_bf16') if can.get(name)]
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
     return 'float32', 'bfloat16 is not complete on mps'
+
+
+def allow_tf32(device):
+    """Let a GPU round the factors of float32 products to TF32's 10 bits, which its tensor cores multiply."""
+    if device.startswith('cuda'):
+        torch.set_float32_matmul_precision('high')
 
 
 def choose_compile(wanted, device):
@@ -136,7 +179,23 @@ def autocast_for(device, dtype):
     """The context in which matrix products are computed in dtype; no autocast for float32."""
     if dtype == 'float32':
         return nullcontext()
-    return torch.autocast(device.partition(':')[0], getattr(torch, dtype))
+    # each weight is used once in a forward pass; with a cache of casts, a CUDA graph could not be captured
+    return torch.autocast(device.partition(':')[0], getattr(torch, dtype), cache_enabled=False)
+
+
+def capture_cuda_graphs(model, batch_size, device, dtype):
+    """
+    Make the forward and the backward pass of training one CUDA graph each, if the model is small on a GPU.
+
+    Launching the kernels of a small model one by one takes longer than running them. A graph has a fixed batch
+    size; evaluation and generation do not use it.
+    """
+    flops = batch_size * model.config.block_size * model.flops_per_token()
+    if not device.startswith('cuda') or flops > GRAPH_FLOPS:
+        return
+    idx = torch.zeros(batch_size, model.config.block_size, dtype=torch.int64, device=device)
+    with autocast_for(device, dtype):
+        torch.cuda.make_graphed_callables(model, (idx, idx))
 
 
 def peak_flops(device, dtype):
@@ -144,10 +203,8 @@ def peak_flops(device, dtype):
     if not device.startswith('cuda') or dtype == 'float32':
         return 0.0
     name = torch.cuda.get_device_name(device)
-    tera = {'B200': 2250, 'H200': 989, 'H100 PCIe': 756, 'H100 NVL': 835, 'H100': 989, 'A100': 312,
-            'L40S': 362, 'L4': 121, 'A10G': 70, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 3090': 71,
-            'V100': 125, 'T4': 65}
-    return next((1e12 * value for key, value in tera.items() if re.search(rf'\b{key}\b', name)), 0.0)
+    return next((1e12 * tera for key, tera in PEAK_TFLOPS.items()
+                 if re.search(rf'\b{key}\b(?!{OTHER_CARD})', name)), 0.0)
 
 
 # ---- processes ----
@@ -175,6 +232,9 @@ def join_process_group(device, backend):
     if not torchrun_ranks():
         return 0, 1, device
     rank, local_rank, world_size = torchrun_ranks()
+    if backend == 'nccl' and not (kind == 'cuda' and dist.is_nccl_available()):
+        raise SystemExit(f'backend: nccl needs CUDA devices and Linux, the device is {device}; use '
+                         '--backend=auto')
     if kind == 'mps':
         raise SystemExit('torchrun: mps has no torch.distributed backend; use --device=cpu or one process')
     if kind == 'cuda':
@@ -184,10 +244,14 @@ def join_process_group(device, backend):
             raise SystemExit(f'torchrun: expected a GPU for each of {n_processes} processes, got '
                              f'{torch.cuda.device_count()}; lower --nproc_per_node or use --device=cpu')
         device = f'cuda:{local_rank}'
+        if problem := missing_kernels(device): # of other GPUs than the first
+            raise SystemExit(f'rank {rank}: {problem}; use --device=cpu')
         torch.cuda.set_device(device)
     # PyTorch for Windows is built without libuv
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')
-    dist.init_process_group(('nccl' if kind == 'cuda' else 'gloo') if backend == 'auto' else backend)
+    if backend == 'auto': # PyTorch for Windows is built without NCCL
+        backend = 'nccl' if kind == 'cuda' and dist.is_nccl_available() else 'gloo'
+    dist.init_process_group(backend, device_id=torch.device(device) if backend == 'nccl' else None)
     return rank, world_size, device
 
 
@@ -227,7 +291,8 @@ def memory_needed(config, batch_size, optimizer, dtype, on_gpu=False):
     activations = two + (batch_size - 2) * (three - two) if batch_size > 1 else \
         saved_activations(config, 1, dtype)
     # the logits in float32, their softmax, and the gradients of both
-    logits = 16 * min(batch_size * config.block_size * config.vocab_size, max(MAX_LOGITS, config.vocab_size))
+    most = max(MAX_LOGITS['cuda' if on_gpu else 'cpu'], config.vocab_size)
+    logits = 16 * min(batch_size * config.block_size * config.vocab_size, most)
     needed = {'weights': weights, 'gradients': weights, 'optimizer state': state,
               # the backward pass allocates about one layer's activations again
               'activations': round(activations * (1 + 1 / config.n_layer)) + logits}
@@ -272,8 +337,7 @@ def explain_oom(config, batch_size, accumulation, optimizer, machine):
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # on a CPU torch raises a plain RuntimeError
-        if not (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate" in str(error)):
+        if not is_oom(error):
             raise
         needed = memory_needed(config, batch_size, optimizer, machine.dtype, machine.on_gpu)
         has = f', which has {format_bytes(torch.cuda.get_device_properties(machine.device).total_memory)}' \
@@ -282,6 +346,14 @@ def explain_oom(config, batch_size, accumulation, optimizer, machine):
         raise SystemExit(f'{where}: out of memory on {machine.device}{has}; '
                          f'{memory_line(needed, config, batch_size)}; '
                          f'{suggest_less_memory(config, batch_size, accumulation)}') from None
+
+
+def is_oom(error):
+    """Whether an exception is about memory: only CUDA's allocator raises OutOfMemoryError."""
+    # a CPU (Linux, Windows), MPS and CUDA, a buffer that is too large for MPS, CUDA's libraries
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(re.search(
+        "can't allocate|not enough memory|out of memory|Invalid buffer size|CU(BLAS|DNN)_STATUS_[A-Z_]*ALLOC",
+        str(error)))
 
 
 def suggest_less_memory(config, batch_size, accumulation):

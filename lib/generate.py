@@ -7,11 +7,13 @@ GPT.generate in model.py is the same without a cache, in ten lines. A sequence t
 truncated to the last half of its context, so that most steps process one token.
 """
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lib.detokenize import Completion, StreamingDetokenizer
 from model import KVCache
@@ -98,6 +100,12 @@ def last_logits(model, idx, cache, n_vocab=0, count=1):
     return (logits[..., :n_vocab] if n_vocab else logits).float()
 
 
+def decoding_kernels(idx):
+    """The context in which attention avoids cuDNN, which plans anew for each length, ten times the work."""
+    no_cudnn = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(no_cudnn) if idx.is_cuda else nullcontext()
+
+
 class CompiledDecoder:
     """
     last_logits for one token at a time, compiled for one model; on a GPU a CUDA graph.
@@ -159,11 +167,12 @@ class DecodeState:
     def logits(self, count=1):
         """The logits after each of the last count tokens, float32 (B, count, V); reads all that are new."""
         new_tokens = self.new_tokens()
-        if self.compiled and new_tokens.size(1) == 1:
-            logits, self.cache = self.decoder.step(self.model, new_tokens, self.cache, self.n_vocab)
-            return logits
-        self.cache.kv_len = self.end - self.base
-        return last_logits(self.model, new_tokens, self.cache, self.n_vocab, count)
+        with decoding_kernels(self.idx):
+            if self.compiled and new_tokens.size(1) == 1:
+                logits, self.cache = self.decoder.step(self.model, new_tokens, self.cache, self.n_vocab)
+                return logits
+            self.cache.kv_len = self.end - self.base
+            return last_logits(self.model, new_tokens, self.cache, self.n_vocab, count)
 
     def new_tokens(self):
         """The columns that the cache does not hold yet, int64 (B, T), which the caller then reads."""
@@ -191,7 +200,8 @@ class DecodeState:
         fresh = KVCache(self.model, len(rows), max(1, count))
         if count:
             fresh.kv_len = count
-            self.model.hidden_states(self.idx[rows, begin:self.read], fresh)
+            with decoding_kernels(self.idx):
+                self.model.hidden_states(self.idx[rows, begin:self.read], fresh)
         for cached, new in (self.cache.keys, fresh.keys), (self.cache.values, fresh.values):
             # columns before the first context are dropped; the other rows keep theirs
             cached[..., :length - shift, :] = cached[..., shift:length, :].clone()
@@ -347,12 +357,12 @@ def beam_search(model, idx, max_new_tokens, num_beams, length_penalty=1.0, stop_
     """
     state = DecodeState(model, idx, max_new_tokens, n_vocab=n_vocab)
     best, stops = (-math.inf, -math.inf, []), sorted(stop_tokens)
-    scores = torch.zeros(1, dtype=torch.float64, device=idx.device) # log-probabilities of the beams
+    scores = idx.new_zeros(1, dtype=torch.float32 if idx.device.type == 'mps' else torch.float64) # not on mps
     for length in range(1, max_new_tokens + 1):
         logits = state.logits()[:, -1]
         if length == 1:
             check_finite(logits)
-        logprobs = scores[:, None] + logits.double().log_softmax(-1) # (beams, V), of beams with a token added
+        logprobs = scores[:, None] + logits.to(scores.dtype).log_softmax(-1) # (beams, V), one token longer
         last_tokens = list(range(logprobs.size(1))) if length == max_new_tokens else stops
         if last_tokens: # the best of the sequences that end here
             row, i = divmod(logprobs[:, last_tokens].argmax().item(), len(last_tokens))

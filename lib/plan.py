@@ -108,13 +108,15 @@ def default_out_dir(config_files, dataset):
 
 # ---- the model, from settings, checkpoint and data ----
 
-def choose_config(checkpoint, path, settings, typed, given, meta):
+def choose_config(checkpoint, path, settings, typed, given, meta, on_gpu=False):
     """
     The GPTConfig of a run: that of the checkpoint, or without one what the settings say.
 
     typed, given: names on the command line; there or in config files
+    on_gpu: pad the vocabulary of a new model for tensor cores, unless vocab_size is set
     """
-    vocab_size = settings['vocab_size'] or meta['vocab_size']
+    multiple = 64 if on_gpu else 1
+    vocab_size = settings['vocab_size'] or math.ceil(meta['vocab_size'] / multiple) * multiple
     if not checkpoint:
         shape = {f.name: settings[f.name] for f in fields(GPTConfig)}
         config = GPTConfig(**shape | {'vocab_size': vocab_size})
@@ -212,8 +214,10 @@ def print_plan(s, plan, config, folder, meta):
         'micro-batches)')
     with torch.device('meta'): # no memory
         n_params = GPT(config).n_params()
+    n_padding = config.vocab_size - meta['vocab_size']
+    padding = f', {n_padding:,} of them padding' if n_padding > 0 else ''
     say(f'model {config.arch}: {n_params:,} parameters | {config.n_layer} layers, n_embd {config.n_embd}, '
-        f'vocabulary of {config.vocab_size:,}')
+        f'vocabulary of {config.vocab_size:,}{padding}')
 
 
 def print_dry_run(s, plan, config, machine):

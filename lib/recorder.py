@@ -181,13 +181,16 @@ class Recorder:
         version = state.iter_num, state.last_eval_iter
         if not self.enabled or not self.settings['save_checkpoints'] or self.saved == version:
             return
-        if not run.is_finite():
-            raise run.monitor.diverged(f'weights or their loss are not finite after iter {state.iter_num}')
-        self.writer.wait() # so that there is at most one copy in memory
-        checkpoint = make_checkpoint(run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'],
-                                     self.settings, data_checksum(self.meta))
+        with run.explain_oom():
+            if not run.is_finite():
+                raise run.monitor.diverged('weights or their loss are not finite after iter '
+                                           f'{state.iter_num}')
+            self.writer.wait() # so that there is at most one copy in memory
+            checkpoint = snapshot(make_checkpoint(
+                run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'], self.settings,
+                data_checksum(self.meta)))
         is_best = state.best_iter == state.last_eval_iter == state.iter_num
-        self.writer.put(snapshot(checkpoint), is_best, iter_label(state.iter_num, self.plan.max_iters))
+        self.writer.put(checkpoint, is_best, iter_label(state.iter_num, self.plan.max_iters))
         self.saved = version
 
     def samples(self, count):
@@ -200,7 +203,7 @@ class Recorder:
         except SystemExit as problem:
             return say(f'skipping samples: {problem}')
         model.eval()
-        with self.run.machine.eager():
+        with self.run.machine.eager(), self.run.explain_oom():
             texts = generate_texts(model, tokenizer, [''], count, self.settings['sample_tokens'],
                                    Sampling(0.6), self.settings['seed'], self.run.machine.device)
         for text in texts:

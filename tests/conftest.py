@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 # nohup and a shell's & make a process, and those it starts, ignore signals that tests send
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,6 +65,34 @@ def run(script, *flags, cwd):
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return Result(status, message, out.getvalue())
+
+
+class PretendDevice(TorchFunctionMode):
+    """
+    Within it, tensors, which stay on the CPU, say that they are on a device of another type ('cuda', 'mps').
+
+    What mps cannot do is refused as there: a tensor of dtype float64, and pinned memory.
+    """
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function == torch.Tensor.device.__get__:
+            return torch.device(self.kind)
+        def on_cpu(value):
+            return torch.device('cpu') if str(value) == self.kind else value
+
+        args = [on_cpu(value) if isinstance(value, (str, torch.device)) else value for value in args]
+        kwargs = dict(kwargs or {})
+        kwargs |= {'device': on_cpu(kwargs['device'])} if 'device' in kwargs else {}
+        if self.kind == 'mps' and function is torch.Tensor.pin_memory:
+            raise RuntimeError('pinned memory is not for mps')
+        result = function(*args, **kwargs)
+        if self.kind == 'mps' and isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            raise TypeError("the MPS framework doesn't support float64")
+        return result
 
 
 def command(script, *flags, before=()):

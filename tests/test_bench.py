@@ -10,7 +10,9 @@ from conftest import is_one_line, run
 
 import bench as script
 from lib import timing
+from lib.device import setup_machine
 from lib.optim import parameter_groups
+from tools import compare_worker
 
 TINY = {'arch': 'modern', 'n_layer': 1, 'n_head': 2, 'n_embd': 32, 'block_size': 16, 'vocab_size': 64}
 # a roofline that is given is not measured
@@ -73,6 +75,17 @@ def test_the_roofline_is_in_tflops_and_gigabytes_per_second(monkeypatch):
     monkeypatch.setattr(timing.time, 'perf_counter', itertools.count(0, 0.5).__next__) # half a second each
     assert timing.matmul_throughput('cpu', 'float32', 100) == pytest.approx(2 * 100 ** 3 / 0.5 / 1e12)
     assert timing.copy_bandwidth('cpu', 4000) == pytest.approx(2 * 4000 / 0.5 / 1e9)
+
+
+def test_float32_is_measured_in_the_precision_that_train_py_sets(bench, monkeypatch):
+    devices = []
+    monkeypatch.setattr('lib.device.allow_tf32', devices.append)
+    figures(bench('--new_tokens=0', '--dtype=float32'))
+    setup_machine('cpu', 'float32', 'false', 'auto')
+    monkeypatch.setattr(compare_worker, 'allow_tf32', devices.append)
+    compare_worker.pocketgpt_model({**TINY, 'seed': 1, 'device': 'cpu', 'dtype': 'float32', 'compile': False,
+                                    'learning_rate': 1e-3, 'betas': (0.9, 0.95)})
+    assert devices == ['cpu'] * 3
 
 
 def test_a_profile_is_a_trace_of_three_updates(bench, tmp_path):

@@ -1,14 +1,22 @@
 """What is chosen on which machine, the processes of torchrun, memory estimates, and their messages."""
+import math
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
-from conftest import MODERN, REPO, error_of
+import torch.distributed as dist
+from conftest import FAMILIES, MODERN, REPO, PretendDevice, error_of, random_model, random_tokens
+from torch.torch_version import TorchVersion
 
+import train
+from data.tokenizer import CharTokenizer
 from lib import device
 from lib.device import Machine, choose_compile, choose_device, choose_dtype, memory_needed, torchrun_ranks
+from lib.generate import Sampling, beam_search, generate, generate_texts, prompt_lookup_decode
+from lib.optim import make_optimizers
 from model import GPTConfig
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(),
@@ -29,6 +37,33 @@ def test_a_gpu_that_was_requested_and_is_not_there_ends_in_one_line_and_auto_is_
 def test_a_device_that_does_not_exist_ends_in_one_line(wanted):
     assert error_of(choose_device, wanted).startswith('device: expected auto, cpu, cuda, cuda:N or mps, got')
     assert choose_device('cpu') == ('cpu', 'requested')
+
+
+CUDA_13 = 'sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120'
+
+
+@pytest.mark.parametrize('capability, built, runs', [
+    ((7, 5), CUDA_13, True), ((8, 9), CUDA_13, True), # as 8.6, of the same major capability
+    ((10, 3), CUDA_13, True), ((12, 1), CUDA_13, True), ((13, 0), CUDA_13, True), # the last by PTX
+    ((7, 0), CUDA_13, False), ((6, 1), CUDA_13, False), ((5, 2), CUDA_13, False), ((11, 0), CUDA_13, False),
+    ((12, 0), 'sm_80 sm_90', False), ((12, 0), 'sm_80 compute_90', True), # newer than the PyTorch
+    ((8, 0), 'sm_86', False), ((9, 0), 'sm_90a', True), ((10, 0), 'sm_90a', False),
+    ((10, 3), 'sm_100a compute_100a', False), ((10, 3), 'sm_100f', True),
+    ((12, 0), 'compute_100f', False), ((9, 0), 'gfx90a gfx942', True), ((9, 0), '', True)])
+def test_a_gpu_without_kernels_in_this_pytorch_ends_in_one_line_and_auto_is_the_cpu(
+        capability, built, runs, monkeypatch):
+    for name, value in dict(is_available=True, device_count=2, get_device_name='NVIDIA TITAN',
+                            get_device_capability=capability, get_arch_list=built.split()).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    if runs:
+        assert choose_device('auto') == ('cuda', 'NVIDIA TITAN')
+        assert choose_device('cuda:1') == ('cuda:1', 'requested')
+        return
+    why = (f'NVIDIA TITAN has compute capability {capability[0]}.{capability[1]}, torch {torch.__version__} '
+           f'has kernels for {built}')
+    assert choose_device('auto') == ('cpu', why)
+    message = error_of(choose_device, 'cuda:1')
+    assert message.startswith(f'device: {why};') and '--device=cpu' in message
 
 
 @pytest.mark.parametrize('choose, wanted, kind, message', [
@@ -56,6 +91,28 @@ def test_autocast_multiplies_matrices_in_the_dtype(dtype):
     with device.autocast_for('cpu', dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, dtype)
     assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
+
+
+@pytest.mark.parametrize('name, tera', [
+    ('NVIDIA H100 80GB HBM3', 989), ('NVIDIA H100 PCIe', 756), ('NVIDIA H100 NVL', 835), ('NVIDIA H200', 989),
+    ('NVIDIA H200 NVL', 835), ('NVIDIA GH200 480GB', 989), ('NVIDIA GH200 144G HBM3e', 989),
+    ('NVIDIA H800', 989), ('NVIDIA H800 PCIe', 756), ('NVIDIA B200', 2250), ('NVIDIA GB200', 2500),
+    ('NVIDIA B300 SXM6 AC', 2250), ('NVIDIA A100-SXM4-80GB', 312), ('NVIDIA A100 80GB PCIe', 312),
+    ('NVIDIA A10', 125), ('NVIDIA A10G', 70), ('NVIDIA A40', 150), ('NVIDIA L4', 121), ('NVIDIA L40', 181),
+    ('NVIDIA L40S', 362), ('NVIDIA RTX A6000', 155), ('NVIDIA RTX 6000 Ada Generation', 364),
+    ('NVIDIA RTX PRO 6000 Blackwell Workstation Edition', 504),
+    ('NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition', 439),
+    ('NVIDIA GeForce RTX 5090', 210), ('NVIDIA GeForce RTX 4090', 165), ('NVIDIA GeForce RTX 4080', 97),
+    ('NVIDIA GeForce RTX 4080 SUPER', 104), ('NVIDIA GeForce RTX 3090', 71),
+    ('NVIDIA GeForce RTX 3090 Ti', 80), ('Tesla V100-SXM2-16GB', 125), ('Tesla V100-PCIE-32GB', 112),
+    ('Tesla T4', 65), *((name, 0) for name in (
+        'NVIDIA GeForce RTX 4090 D', 'NVIDIA GeForce RTX 5090 D', 'NVIDIA GeForce RTX 4090 Laptop GPU',
+        'NVIDIA GeForce RTX 3080', 'NVIDIA A100-SXM4-40GB MIG 1g.5gb', 'NVIDIA H100 80GB HBM3 MIG 1g.10gb',
+        'NVIDIA H100 NVL MIG 1g.12gb', 'Quadro RTX 6000', 'Tesla P100-PCIE-16GB', 'NVIDIA H800 NVL', ''))])
+def test_the_peak_is_that_of_the_very_card_and_unknown_for_its_variants_and_parts(name, tera, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: name)
+    assert device.peak_flops('cuda:1', 'bfloat16') == 1e12 * tera
+    assert device.peak_flops('cuda:1', 'float32') == 0.0
 
 
 def test_a_compiler_error_without_text_ends_in_one_line_and_auto_does_not_compile_on_a_cpu(monkeypatch):
@@ -107,6 +164,96 @@ def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
     assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected RANK < WORLD_SIZE')
 
 
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """What torch.cuda says of two H100s."""
+    for name, value in dict(is_available=True, device_count=2, get_device_name='NVIDIA H100 80GB HBM3',
+                            get_device_capability=(9, 0), get_arch_list=['sm_90'], set_device=None).items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    precision = torch.get_float32_matmul_precision()
+    yield monkeypatch
+    torch.set_float32_matmul_precision(precision)
+
+
+@pytest.mark.parametrize('backend, has_nccl, chosen', [
+    ('auto', True, ('nccl', torch.device('cuda:1'))), ('nccl', True, ('nccl', torch.device('cuda:1'))),
+    ('gloo', True, ('gloo', None)), ('auto', False, ('gloo', None))]) # as on Windows
+def test_nccl_is_told_the_gpu_of_the_rank(backend, has_nccl, chosen, two_gpus):
+    joined = []
+    two_gpus.setattr(dist, 'init_process_group', lambda *args, device_id: joined.append((*args, device_id)))
+    two_gpus.setattr(dist, 'is_nccl_available', lambda: has_nccl)
+    for name, value in (TORCHRUN | {'LOCAL_RANK': '1'}).items():
+        two_gpus.setenv(name, value)
+    assert device.join_process_group('cuda', backend) == (1, 2, 'cuda:1')
+    assert joined == [chosen]
+    two_gpus.setattr(torch.cuda, 'get_arch_list', lambda: ['sm_80'])
+    assert error_of(device.join_process_group, 'cuda', backend).startswith('rank 1: NVIDIA H100')
+    two_gpus.setattr(dist, 'is_nccl_available', lambda: False)
+    for kind in 'cpu', 'cuda':
+        assert 'backend: nccl needs CUDA' in error_of(device.join_process_group, kind, 'nccl')
+    assert 'mps has no torch.distributed' in error_of(device.join_process_group, 'mps', 'auto')
+
+
+def test_float32_is_tf32_on_cuda_only_and_the_machine_line_says_so(two_gpus, capsys):
+    device.setup_machine('cpu', 'float32', 'false', 'auto')
+    assert torch.get_float32_matmul_precision() == 'highest' and 'TF32' not in capsys.readouterr().out
+    device.setup_machine('cuda', 'float32', 'false', 'auto')
+    assert torch.get_float32_matmul_precision() == 'high'
+    assert 'dtype float32 (requested, TF32)' in capsys.readouterr().out
+    two_gpus.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5)) # its tensor cores lack it
+    assert choose_dtype('float32', 'cuda') == ('float32', 'requested')
+
+
+# ---- what mps cannot do ----
+
+def test_decoding_on_mps_makes_no_float64_tensor_and_chooses_the_same_tokens():
+    model, idx = random_model(**MODERN), random_tokens(1, 8)
+    prompts, tokenizer = ['ab', 'a'], CharTokenizer('abc\n')
+
+    def decode(kind):
+        texts = generate_texts(model, tokenizer, prompts, 2, 8, Sampling(0.8, 3, 0.9, 0.1, 1.2), 1, kind)
+        return (beam_search(model, idx, 12, 3, stop_tokens={5}),
+                [token.item() for token in prompt_lookup_decode(model, idx, 12)],
+                [token.item() for token in generate(model, idx, 12, stop_tokens={5})],
+                [text.text for text in texts])
+
+    (mine, score), *greedy = decode('cpu')
+    with PretendDevice('mps'):
+        (on_mps, score_on_mps), *greedy_on_mps = decode('mps')
+        with pytest.raises(TypeError, match='float64'): # it does refuse
+            torch.zeros(1, device='mps').double()
+    assert (on_mps, greedy_on_mps) == (mine, greedy) and math.isclose(score_on_mps, score, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize('arch', ['modern', 'gpt2'])
+def test_training_and_evaluating_on_mps_need_no_float64_and_no_pinned_memory(arch):
+    tokens, found = np.arange(500, dtype=np.uint16) % 61, []
+    for kind in 'cpu', 'mps':
+        model = random_model(**FAMILIES['grouped' if arch == 'modern' else 'gpt2'])
+        optimizers = make_optimizers(model, 'auto', 1e-3, 0.02, 0.1, (0.9, 0.95))
+        machine = Machine(kind, 'float32', False)
+        with PretendDevice(kind):
+            for start in 0, 100:
+                batch = train.load_batch(tokens, np.arange(start, start + 4), 16, machine.device)
+                train.train_step(model, optimizers, [batch], machine.autocast(), machine.scaler(), 1.0)
+            found.append(train.evaluate(model, tokens, np.arange(0, 480, 16), 16, 4, machine.autocast(),
+                                        machine.device))
+    assert math.isclose(*found, rel_tol=1e-6)
+
+
+def test_mps_trains_in_one_process_without_a_compiler_from_torch_2_13_on(monkeypatch, capsys):
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: True)
+    machine = device.setup_machine('mps', 'auto', 'auto', 'auto')
+    assert machine == Machine('mps', 'float32', False) and not machine.on_gpu and machine.scaler() is None
+    assert 'mps (requested) | dtype float32 (bfloat16 is not complete on mps)' in capsys.readouterr().out
+    monkeypatch.setattr(torch, 'compile', lambda function: 1 / 0)
+    assert error_of(choose_compile, 'true', 'mps').startswith('compile: torch.compile was requested')
+    monkeypatch.setattr(torch, '__version__', TorchVersion('2.12.1'))
+    message = error_of(device.setup_machine, 'mps', 'auto', 'auto', 'auto')
+    assert message.startswith('device: expected torch 2.13 or newer to train on mps, got 2.12.1')
+    assert device.setup_machine('cpu', 'auto', 'auto', 'auto').device == 'cpu'
+
+
 # ---- memory ----
 
 def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_large():
@@ -117,6 +264,8 @@ def test_the_memory_estimate_counts_what_is_saved_for_any_batch_size_however_lar
         assert memory_needed(config, n, 'muon', dtype)['activations'] == expected
     needed = memory_needed(config, 10 ** 6, 'muon', dtype)
     assert needed['activations'] > 10 ** 6 * saved / 7 and 2 * needed['total'] == sum(needed.values())
+    on_gpu = memory_needed(config, 10 ** 6, 'muon', dtype, on_gpu=True) # whose logits are in larger chunks
+    assert on_gpu['activations'] - needed['activations'] == 16 * ((1 << 26) - (1 << 24))
 
 
 @pytest.mark.parametrize('batch_size, advice', [
@@ -135,3 +284,20 @@ def test_running_out_of_memory_ends_in_one_line_with_settings_that_need_less(bat
     assert advice in message
     with pytest.raises(RuntimeError, match='multiplied'): # any other error stays as it is
         use(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+
+
+@pytest.mark.parametrize('error', [
+    MemoryError(), torch.OutOfMemoryError('CUDA out of memory.'), *map(RuntimeError, [
+    'alloc_cpu.cpp:124] . DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.',
+    'MPS backend out of memory (MPS allocated: 17.12 GB, other allocations: 1.02 GB, max allowed: 18.13 GB).',
+    'Invalid buffer size: 48.00 GB', 'CUDA error: out of memory',
+    'CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`',
+    'cuDNN error: CUDNN_STATUS_ALLOC_FAILED',
+    'cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED'])], ids=str)
+def test_each_device_and_library_that_runs_out_of_memory_is_understood(error):
+    def use():
+        with device.explain_oom(GPTConfig(**MODERN), 2, 4, 'muon', Machine('mps', 'float32', False)):
+            raise error
+
+    assert 'out of memory on mps' in error_of(use)
+    assert not device.is_oom(RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'))

@@ -4,11 +4,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import FAMILIES, MODERN, error_of, random_model, random_tokens
+from conftest import FAMILIES, MODERN, PretendDevice, error_of, random_model, random_tokens
 
 from lib.checkpoint import build, from_transformers
 from lib.generate import generate
-from model import GPT, GPTConfig, KVCache, attention, naive_attention
+from model import GPT, MAX_LOGITS, GPTConfig, KVCache, attention, cross_entropy_sum, naive_attention
 
 
 @pytest.fixture(params=FAMILIES)
@@ -178,7 +178,7 @@ def test_cross_entropy_in_chunks_equals_the_whole_and_so_do_its_gradients(family
     targets[0, 3:9] = -1 # ignored
     results = []
     for limit in (1 << 24, max_logits):
-        monkeypatch.setattr('model.MAX_LOGITS', limit)
+        monkeypatch.setattr('model.MAX_LOGITS', {'cpu': limit})
         model.zero_grad()
         loss = model(idx, targets)
         (3 * loss).backward()
@@ -189,6 +189,17 @@ def test_cross_entropy_in_chunks_equals_the_whole_and_so_do_its_gradients(family
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize('kind, chunks', [('cpu', 8), ('mps', 8), ('cuda', 2)])
+def test_a_gpu_with_cuda_computes_more_logits_at_once(kind, chunks, monkeypatch):
+    assert MAX_LOGITS == {'cpu': 1 << 24, 'cuda': 1 << 26}
+    monkeypatch.setattr('model.MAX_LOGITS', {'cpu': 61 * 4, 'cuda': 61 * 16})
+    lm_head, seen = torch.nn.Linear(8, 61, bias=False), []
+    lm_head.register_forward_hook(lambda *call: seen.append(call))
+    with torch.no_grad(), PretendDevice(kind):
+        cross_entropy_sum(torch.ones(32, 8), lm_head, torch.zeros(32, dtype=torch.int64))
+    assert len(seen) == chunks
+
+
 def test_under_autocast_the_residual_stream_has_its_dtype(model):
     with torch.autocast('cpu', torch.bfloat16):
         assert model.hidden_states(random_tokens(2, 16)).dtype == torch.bfloat16
@@ -197,7 +208,7 @@ def test_under_autocast_the_residual_stream_has_its_dtype(model):
 @pytest.mark.parametrize('family', ['grouped', *(pytest.param(family, marks=pytest.mark.slow) for family in (
     'tied', 'gpt2', 'gpt2 with biases'))])
 def test_torch_compile_gets_one_graph_for_training_one_for_evaluation_and_never_a_third(family, monkeypatch):
-    monkeypatch.setattr('model.MAX_LOGITS', 61) # a compiler does not compute the logits in chunks
+    monkeypatch.setattr('model.MAX_LOGITS', {'cpu': 61}) # a compiler does not compute the logits in chunks
     graphs = []
 
     def count(graph, inputs):

@@ -1,12 +1,12 @@
 """What a run will be, from its settings alone: length, learning rate, what is due, the sizes of --depth."""
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from lib.checkpoint import RunState
-from lib.plan import clamp_block_size, make_plan, stop_limits
+from lib.plan import choose_config, clamp_block_size, make_plan, print_plan, stop_limits
 from lib.recipe import derive_settings, settings_of_depth
 from model import GPT, GPTConfig
 from train import config, problems
@@ -140,3 +140,27 @@ def test_accumulation_that_the_processes_cannot_share_evenly_is_one_sentence(ste
     wrong, = problems(config.settings | {'gradient_accumulation_steps': steps}, world_size)
     assert f'got {steps}' in wrong and wrong.endswith(f'nearest: {nearest}')
     assert not problems(config.settings | {'gradient_accumulation_steps': world_size * 3}, world_size)
+
+
+@pytest.mark.parametrize('n_tokens, vocab_size, on_cpu, on_gpu', [
+    (65, 0, 65, 128), (64, 0, 64, 64), (50257, 0, 50257, 50304), (65, 70, 70, 70)])
+def test_the_vocabulary_of_a_new_model_is_padded_on_a_gpu_and_the_plan_says_so(
+        n_tokens, vocab_size, on_cpu, on_gpu, capsys):
+    meta = {'vocab_size': n_tokens, 'splits': {split: {'tokens': 12801, 'largest_id': n_tokens - 1}
+                                               for split in ('train', 'val')}}
+    s = config.settings | {'vocab_size': vocab_size}
+    for is_gpu, rows in ((False, on_cpu), (True, on_gpu)):
+        shape = choose_config({}, '', s, set(), set(), meta, is_gpu)
+        assert shape.vocab_size == rows
+        print_plan(s, make_plan(s, frozenset(), shape, meta), shape, 'folder', meta)
+        padding = f', {rows - n_tokens} of them padding' if rows > n_tokens else ''
+        assert capsys.readouterr().out.endswith(f'vocabulary of {rows:,}{padding}\n')
+
+
+def test_a_model_from_a_checkpoint_keeps_its_vocabulary_on_a_gpu():
+    model = GPT(GPTConfig(vocab_size=65, block_size=16, n_layer=1, n_head=1, n_embd=8))
+    meta = {'vocab_size': 65, 'tokenizer': {'kind': 'char'},
+            'splits': {split: {'tokens': 100, 'largest_id': 64} for split in ('train', 'val')}}
+    checkpoint = {'model': model.state_dict(), 'model_config': asdict(model.config)}
+    found = choose_config(checkpoint, 'ckpt.pt', config.settings, set(), set(), meta, True)
+    assert found.vocab_size == 65

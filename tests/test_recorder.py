@@ -185,6 +185,17 @@ def test_an_error_in_the_middle_saves_the_last_whole_update(
     assert same(*states)
 
 
+@pytest.mark.parametrize('name', ['snapshot', 'generate_texts'])
+def test_no_memory_for_a_copy_or_a_sample_is_one_line_that_says_what_needs_less(
+        train, tmp_path, monkeypatch, name):
+    error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
+    monkeypatch.setattr(recorder, name, FailsOnce(getattr(recorder, name), 0, error))
+    result = train('--max_iters=9', '--sample_interval=3', '--save_interval=3', *BRIEF)
+    assert is_one_line(result) and 'train.py: out of memory on cpu; memory about ' in result.message, result
+    assert '--batch_size=2' in result.message
+    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 3 # saved while the run ended
+
+
 @pytest.mark.parametrize('signal_name, max_iters', [('', 3), ('SIGINT', 2000)])
 def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
         train, tmp_path, monkeypatch, signal_name, max_iters):

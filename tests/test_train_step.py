@@ -3,6 +3,7 @@ import itertools
 import math
 import os
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -215,3 +216,35 @@ def test_an_evaluation_is_the_mean_over_the_windows_with_any_batch_size(dataset,
         naive = [F.cross_entropy(model.eval()(w[None, :-1])[0], w[1:]).item() for w in windows]
     assert len(windows) * 32 > len(tokens) - 33 # all of val but a tail
     assert abs(loss - sum(naive) / len(naive)) < 1e-6
+
+
+def test_an_evaluation_waits_for_the_device_once_and_then_sums_in_float64(dataset, trained):
+    waits = []
+
+    class Waits(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.stack.default):
+                waits.append(str(function)) # the losses are stacked before they are read together
+            return function(*args, **(kwargs or {}))
+
+    tokens = bins.open_bin(dataset, 'val', bins.load_meta(dataset))
+    starts = bins.val_windows(len(tokens), 32)
+    model = build(read(os.path.join(trained, 'ckpt.pt')))
+    with Waits():
+        loss = evaluate(model, tokens, starts, 32, 4, NO_CAST, 'cpu')
+    assert waits == ['aten.stack.default']
+    total = 0.0
+    for i in range(0, len(starts), 4):
+        x, y = bins.get_batch(tokens, np.resize(starts[i:i + 4], 4), 32)
+        y[len(starts[i:i + 4]):] = -1
+        with torch.no_grad():
+            total += model.eval()(x, y).item() * len(starts[i:i + 4])
+    assert loss == total / len(starts) # bit for bit
+
+
+def test_a_rank_without_any_window_adds_nothing(monkeypatch):
+    sums = []
+    monkeypatch.setattr(train, 'sum_over_ranks', lambda numbers, device: sums.append(numbers) or [1.0, 1.0])
+    model, _ = model_and_optimizers()
+    evaluate(model, np.zeros(40, np.uint16), np.array([0]), 16, 4, NO_CAST, 'cpu', rank=1, world_size=2)
+    assert sums == [[0.0, 0]]
