@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import sys
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -194,8 +195,9 @@ def capture_cuda_graphs(model, batch_size, device, dtype):
     if not device.startswith('cuda') or flops > GRAPH_FLOPS:
         return
     idx = torch.zeros(batch_size, model.config.block_size, dtype=torch.int64, device=device)
+    warnings.filterwarnings('ignore', 'The AccumulateGrad node') # of the stream that the graph is captured on
     with autocast_for(device, dtype):
-        torch.cuda.make_graphed_callables(model, (idx, idx))
+        torch.cuda.make_graphed_callables(model, (idx, idx.clone())) # batches are copied into these two
 
 
 def peak_flops(device, dtype):
