@@ -340,6 +340,7 @@ class Run:
         with torch.no_grad(), self.machine.autocast():
             loss = model(x, y)
         model.train()
+        # CPU-GPU synchronization
         return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
 
 
@@ -382,20 +383,20 @@ def train(run, plan, recorder, s, signals):
     while True: # after state.iter_num updates: evaluate, save, stop, sample
         stopped_by, state.minutes = stop_and_minutes(run, signals)
         if not stopped_by and plan.is_eval_due(state):
-            monitor.read() # CPU-GPU synchronization; so are evaluating, saving and sampling
+            monitor.read() # CPU-GPU synchronization
             with clock.paused():
-                recorder.evaluation(validate(run, s))
+                recorder.evaluation(validate(run, s)) # CPU-GPU synchronization
         over = plan.is_over(state)
         if over or stopped_by or plan.is_save_due(state, run.saved_minutes):
-            monitor.read()
+            monitor.read() # CPU-GPU synchronization
             run.saved_minutes = state.minutes
             with clock.paused():
-                recorder.save()
+                recorder.save() # CPU-GPU synchronization
         if over or stopped_by:
             return stopped_by
         if is_due(plan.sample_interval, state.iter_num):
             with clock.paused():
-                recorder.samples(1)
+                recorder.samples(1) # CPU-GPU synchronization
 
         # one update
         lr_scale = plan.lr_multiplier(state)

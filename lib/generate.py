@@ -123,7 +123,7 @@ class DecodeState:
         rows, self.end = idx.shape
         self.idx = torch.zeros(rows, self.end + max_new_tokens, dtype=torch.int64, device=idx.device)
         self.idx[:, :self.end] = idx
-        self.starts = [0] * rows if padding is None else padding.tolist()
+        self.starts = [0] * rows if padding is None else padding.tolist() # CPU-GPU synchronization
         self.base, self.read, self.cache = 0, 0, None
 
     def logits(self, count=1):
@@ -159,10 +159,11 @@ class DecodeState:
         shift, length, count = min(self.starts) - self.base, self.read - self.base, self.read - begin
         fresh = KVCache(self.model, len(rows), max(1, count))
         if count:
-            self.model.hidden_states(self.idx[rows, begin:self.read], fresh)
+            self.model.hidden_states(self.idx[rows, begin:self.read], fresh) # CPU-GPU synchronization
         for cached, new in (self.cache.keys, fresh.keys), (self.cache.values, fresh.values):
             # columns before the first context are dropped; the other rows keep theirs
             cached[..., :length - shift, :] = cached[..., shift:length, :].clone()
+            # CPU-GPU synchronization
             cached[:, rows, :, length - shift - count:length - shift] = new[..., :count, :]
         self.base += shift
         self.cache.length -= shift
@@ -170,6 +171,7 @@ class DecodeState:
 
     def cache_padding(self):
         offsets = [start - self.base for start in self.starts]
+        # CPU-GPU synchronization
         return torch.tensor(offsets, device=self.idx.device) if any(offsets) else None
 
     def room(self):
@@ -190,6 +192,7 @@ class DecodeState:
 
     def select(self, rows):
         """Keep the sequences rows, int64 (B',), which may repeat."""
+        # CPU-GPU synchronization
         self.idx, self.starts = self.idx[rows], [self.starts[row] for row in rows.tolist()]
         self.cache.select(rows)
 
@@ -236,13 +239,13 @@ def generate(model, idx, max_new_tokens, sampling=GREEDY, samples=1, noise=None,
             logprobs.append(logits.log_softmax(-1).gather(1, token[:, None])[:, 0])
         state.append(token[:, None])
         yield token
-        if stop_tokens and step % check_every == 0 and done.all(): # CPU-GPU synchronization point
+        if stop_tokens and step % check_every == 0 and done.all(): # CPU-GPU synchronization
             return
 
 
 def check_finite(logits):
     """SystemExit for NaN or infinite logits; only the first token is checked, as it waits for a GPU."""
-    if not logits.isfinite().all():
+    if not logits.isfinite().all(): # CPU-GPU synchronization
         raise SystemExit('generate: expected finite logits, got NaN or infinity; use --dtype=float32 or '
                          'another checkpoint')
 
@@ -371,7 +374,9 @@ def stream_texts(model, tokenizer, prompts, samples, max_new_tokens, sampling=GR
         steps = generate(model, idx, max_new_tokens, sampling, samples, noise.repeat(len(batch), 1),
                          {tokenizer.eot} - {None}, padding, n_vocab, compiled, found)
         for step, tokens in enumerate(steps):
+            # CPU-GPU synchronization
             step_logprobs = found[step].tolist() if logprobs else [None] * len(rows)
+            # CPU-GPU synchronization
             for row, token, logprob in zip(rows, tokens.tolist(), step_logprobs, strict=True):
                 row.add(token, logprob)
             while n_yielded < len(rows) and rows[n_yielded].done:
@@ -389,7 +394,7 @@ def pad_left(prompts, device):
     longest = max(map(len, prompts))
     idx = torch.tensor([[0] * (longest - len(ids)) + ids for ids in prompts], device=device)
     padding = torch.tensor([longest - len(ids) for ids in prompts], device=device)
-    return idx, padding if padding.any() else None
+    return idx, padding if padding.any() else None # CPU-GPU synchronization
 
 
 def prompt_ids(tokenizer, prompt):
