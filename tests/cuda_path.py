@@ -76,7 +76,6 @@ def update_facts(shape, dtype, vocab_size):
         for _ in range(2): # the first one creates the optimizer state
             stats = train.train_step(model, optimizers, [(x, x), (x, x)], machine.autocast(), scaler, 1.0,
                                      [1, 2] if config.dropout else None)
-        mode.products.clear()
         with torch.no_grad(), machine.autocast():
             loss, logits = model.eval()(x, x), model(x[:, :4])
         states = [t for optimizer in optimizers for state in optimizer.state.values() for t in state.values()]

@@ -75,10 +75,11 @@ def marked_lines(path):
     return marked
 
 
-def unmarked(frames):
-    """The places, as path:line (function), that are not marked as a synchronization."""
-    return sorted({f'{path}:{line} ({function})' for path, line, function in frames
-                   if line not in marked_lines(path)})
+def assert_marked(frames):
+    """Each line is marked as a synchronization."""
+    places = {f'{path}:{line} in {function}()' for path, line, function in frames
+              if line not in marked_lines(path)}
+    assert not places, f'the CPU waits for the device at {", ".join(sorted(places))}'
 
 
 # ---- dtypes, and an update ----
@@ -93,7 +94,8 @@ def test_a_gpu_gets_the_fastest_dtype_that_it_supports_and_float16_a_gradient_sc
 @pytest.mark.parametrize('case', cuda_path.UPDATES, ids=str)
 def test_an_update_multiplies_in_its_dtype_keeps_float32_and_does_not_wait_for_the_device(case, facts):
     found, dtype = sound(facts['updates'][str(case)]), case[1]
-    assert [f'{frames[0]}: {kind}' for kind, frames in found['waits']] == []
+    assert_marked(frames[0] for _, frames in found['waits'])
+    assert found['waits'] == []
     assert found['products'] == [dtype] and found['logits'] == f'torch.{dtype}'
     assert found['kept'] == ['torch.float32'] and found['device'] == 'cuda:0'
 
@@ -114,7 +116,7 @@ def test_generation_waits_for_the_device_only_where_a_comment_says_so(facts):
     waits = [wait for found in facts['generations'].values() for wait in sound(found)['waits']]
     waits += sound(facts['texts'])['waits']
     assert {frames[0][2] for _, frames in waits} >= {'__init__', 'check_finite', 'generate', 'stream_texts'}
-    assert unmarked(frames[0] for _, frames in waits) == []
+    assert_marked(frames[0] for _, frames in waits)
 
 
 # ---- a training run ----
@@ -125,9 +127,9 @@ def test_a_training_run_waits_only_where_comments_in_its_loop_and_at_the_wait_sa
     waits = [(kind, frames) for kind, frames in found['waits'] if loop_frame(frames)]
     functions = {frames[0][2] for _, frames in waits}
     assert functions >= {'evaluate', 'read', 'is_finite', 'snapshot', 'stream_texts'}
-    assert unmarked(loop_frame(frames) for _, frames in waits) == []
+    assert_marked(loop_frame(frames) for _, frames in waits)
     # a copy to the device that waits may be made before a text is generated: its line in the loop is marked
-    assert unmarked(frames[0] for kind, frames in waits if kind != 'upload') == []
+    assert_marked(frames[0] for kind, frames in waits if kind != 'upload')
 
 
 def loop_frame(frames):
