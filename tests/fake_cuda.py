@@ -161,7 +161,9 @@ def fake_cuda(capability=(9, 0), with_values=True):
                'get_device_name': lambda device=None: 'NVIDIA H100 80GB HBM3',
                'get_device_capability': lambda device=None: capability,
                'is_bf16_supported': lambda including_emulation=True: True, # so do GPUs that emulate it
-               'synchronize': lambda device=None: mode.wait('synchronize'), 'Event': lambda: Event(mode)}
+               'synchronize': lambda device=None: mode.wait('synchronize'), 'Event': lambda: Event(mode),
+               # a CUDA graph replays what the module does
+               'make_graphed_callables': lambda module, sample_args, **options: module}
     of_torch = {'tensor': mode.tensor, 'from_numpy': mode.tensor}
     with ExitStack() as stack:
         for owner, functions in ((torch.cuda, of_cuda), (torch, of_torch), (torch.nn.Module, {'to': move})):
