@@ -144,8 +144,8 @@ def test_a_training_run_logs_the_losses_of_the_cpu_and_saves_tensors_on_the_cpu(
     assert [record.keys() for record in found['log']] == [record.keys() for record in found['on_cpu']] != []
     for key in 'loss', 'norm', 'val_loss':
         mine, theirs = ([record[key] for record in found[log] if key in record] for log in ('log', 'on_cpu'))
-        assert mine == pytest.approx(theirs, rel=0.01) and len(mine) >= 3
-    assert re.search(r'iter 4/5 \| loss .* tok/s \| mfu ', found['out'])
+        assert mine == pytest.approx(theirs, rel=0.01) and len(mine) >= 2
+    assert re.search(r'iter 4/4 \| loss .* tok/s \| mfu ', found['out'])
 
 
 # ---- the fake device itself ----
