@@ -57,13 +57,13 @@ import torch
 from data import bins
 from data.files import atomic_write
 from lib.device import (
+    Machine,
     allow_tf32,
-    autocast_for,
-    capture_cuda_graphs,
     choose_compile,
     choose_device,
     choose_dtype,
     peak_flops,
+    prepare_model,
 )
 from lib.generate import generate
 from lib.optim import make_optimizers
@@ -173,11 +173,10 @@ def time_training(model, s, machine):
     """The measured figures of training a model under the settings s, and the names of its optimizers."""
     device, dtype = machine['device'], machine['dtype']
     optimizers = make_optimizers(model, s['optimizer'], 1e-3, 0.02, 0.1, (0.9, 0.95), dtype)
-    if machine['compiled']:
-        model.compile_parts()
-    capture_s = timed(device, capture_cuda_graphs, model, s['batch_size'], device, dtype)[1]
-    autocast = autocast_for(device, dtype)
-    scaler = torch.amp.GradScaler('cuda') if dtype == 'float16' else None
+    trainer = Machine(device, dtype, machine['compiled'])
+    model, prepare_s = timed(device, prepare_model, model, s['batch_size'], trainer)
+    autocast = trainer.autocast()
+    scaler = trainer.scaler()
 
     def fetch(iter_num):
         return load_micro_batches(tokens, s, s['block_size'], iter_num, device)
@@ -189,7 +188,7 @@ def time_training(model, s, machine):
         meta = write_tokens(folder, s['vocab_size'], 5_000_000 + s['block_size'], s['seed'])
         tokens = bins.open_bin(folder, 'train', meta)
         figures = time_updates(fetch, step, s['warmup_steps'], s['steps'], device)
-        figures['first_step_s'] += capture_s
+        figures['first_step_s'] += prepare_s
         figures['optimizer_ms'] = time_optimizers(model, optimizers, s['steps'], device)
         figures['peak_memory_bytes'] = peak_memory(device) # before anything that is not training
         if s['profile']:

@@ -121,11 +121,11 @@ from lib.checkpoint import (
 )
 from lib.device import (
     Machine,
-    capture_cuda_graphs,
     choose_device,
     choose_dtype,
     explain_oom,
     leave_process_group,
+    prepare_model,
     setup_machine,
     sum_over_ranks,
     torchrun_ranks,
@@ -276,9 +276,8 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
     Every batch has the same shape (the last is padded with targets that are ignored), so torch.compile does
     not recompile.
     """
-    was_training = model.training
     model.eval()
-    losses, counts, total = [], [], 0.0
+    losses, counts = [], []
     for i in range(rank * batch_size, len(starts), world_size * batch_size):
         chosen = starts[i:i + batch_size]
         x, y = load_batch(tokens, np.resize(chosen, batch_size), block_size, device)
@@ -286,10 +285,9 @@ def evaluate(model, tokens, starts, block_size, batch_size, autocast, device, ra
         with autocast:
             losses.append(model(x, y))
         counts.append(len(chosen))
-    model.train(was_training)
-    # one CPU-GPU synchronization; then in float64, which mps lacks
-    for loss, count in zip(torch.stack(losses).tolist() if losses else [], counts, strict=True):
-        total += loss * count
+    model.train()
+    losses = torch.stack(losses).tolist() if losses else [] # CPU-GPU synchronization; then sums in float64
+    total = sum(loss * count for loss, count in zip(losses, counts, strict=True))
     total, count = sum_over_ranks([total, sum(counts)], device)
     return total / count
 
@@ -343,6 +341,7 @@ class Run:
         with torch.no_grad(), self.machine.autocast(), self.machine.eager():
             loss = model(x, y)
         model.train()
+        # CPU-GPU synchronization
         return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
 
 
@@ -364,14 +363,8 @@ def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
         if scaler and checkpoint.get('scaler'):
             scaler.load_state_dict(checkpoint['scaler'])
         print_resumed(path, state, checkpoint['settings'], s)
-    if machine.compile:
-        raw_model.compile_parts()
-    model = raw_model
-    if machine.world_size == 1:
-        with oom_hint():
-            capture_cuda_graphs(raw_model, s['batch_size'], machine.device, machine.dtype)
-    else:
-        model = DistributedDataParallel(raw_model, device_ids=[machine.device] if machine.on_gpu else None)
+    with oom_hint():
+        model = prepare_model(raw_model, s['batch_size'], machine)
     train_tokens, val_tokens = (bins.open_bin(folder, split, meta) for split in ('train', 'val'))
     return Run(config=config, machine=machine, meta=meta, train_tokens=train_tokens, val_tokens=val_tokens,
                raw_model=raw_model, model=model, optimizers=optimizers, scaler=scaler, state=state,
@@ -390,20 +383,20 @@ def train(run, plan, recorder, s, signals):
     while True: # after state.iter_num updates: evaluate, save, stop, sample
         stopped_by, state.minutes = stop_and_minutes(run, signals)
         if not stopped_by and plan.is_eval_due(state):
-            monitor.read() # CPU-GPU synchronization; so are evaluating, saving and sampling
+            monitor.read() # CPU-GPU synchronization
             with clock.paused():
-                recorder.evaluation(validate(run, s))
+                recorder.evaluation(validate(run, s)) # CPU-GPU synchronization
         over = plan.is_over(state)
         if over or stopped_by or plan.is_save_due(state, run.saved_minutes):
-            monitor.read()
+            monitor.read() # CPU-GPU synchronization
             run.saved_minutes = state.minutes
             with clock.paused():
-                recorder.save()
+                recorder.save() # CPU-GPU synchronization
         if over or stopped_by:
             return stopped_by
         if is_due(plan.sample_interval, state.iter_num):
             with clock.paused():
-                recorder.samples(1)
+                recorder.samples(1) # CPU-GPU synchronization
 
         # one update
         lr_scale = plan.lr_multiplier(state)

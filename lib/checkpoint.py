@@ -63,7 +63,7 @@ def make_checkpoint(model, state, optimizers, scaler, tokenizer, settings, data_
         'model_config': asdict(model.config), # arguments of GPTConfig
         'tokenizer': tokenizer, # dict, enough to rebuild it: data/tokenizer.py
         'optimizers': [optimizer.state_dict() for optimizer in optimizers], # in the order of make_optimizers
-        'scaler': scaler.state_dict() if scaler else None, # for float16
+        'scaler': scaler.state_dict() if scaler else None, # for float16; CPU-GPU synchronization
         **asdict(state), # see RunState
         'settings': settings, # dict, those of train.py
         'data_sha256': data_sha256, # of the tokens it was trained on
@@ -135,7 +135,7 @@ def snapshot(value, copies=None):
     if isinstance(value, torch.Tensor):
         key = value.device, value.data_ptr(), value.shape, value.stride(), value.dtype
         if key not in copies or not value.numel():
-            copies[key] = value.detach().to('cpu', copy=True)
+            copies[key] = value.detach().to('cpu', copy=True) # CPU-GPU synchronization
         return copies[key]
     if isinstance(value, dict):
         return {key: snapshot(each, copies) for key, each in value.items()}

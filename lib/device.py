@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.parallel import DistributedDataParallel
 
 from lib.log import describe, say
 from lib.optim import parameter_groups
@@ -184,19 +185,30 @@ def autocast_for(device, dtype):
     return torch.autocast(device.partition(':')[0], getattr(torch, dtype), cache_enabled=False)
 
 
-def capture_cuda_graphs(model, batch_size, device, dtype):
-    """
-    Make the forward and the backward pass of training one CUDA graph each, if the model is small on a GPU.
+def prepare_model(model, batch_size, machine):
+    """What train_step runs: the model, compiled where that was chosen, with CUDA graphs or in DDP."""
+    if machine.compile:
+        model.compile_parts()
+    if machine.world_size > 1:
+        return DistributedDataParallel(model, device_ids=[machine.device] if machine.on_gpu else None)
+    if machine.on_gpu:
+        capture_cuda_graphs(model, batch_size, machine.autocast())
+    return model
 
-    Launching the kernels of a small model one by one takes longer than running them. A graph has a fixed batch
+
+def capture_cuda_graphs(model, batch_size, autocast):
+    """
+    Make the forward and the backward pass of training one CUDA graph each, if the model is small.
+
+    Launching the kernels of a small model one by one takes longer than running them. A graph has one batch
     size; evaluation and generation do not use it.
     """
-    flops = batch_size * model.config.block_size * model.flops_per_token()
-    if not device.startswith('cuda') or flops > GRAPH_FLOPS:
+    weight = model.lm_head.weight
+    idx = torch.zeros(batch_size, model.config.block_size, dtype=torch.int64, device=weight.device)
+    if idx.numel() * model.flops_per_token() > GRAPH_FLOPS:
         return
-    idx = torch.zeros(batch_size, model.config.block_size, dtype=torch.int64, device=device)
     warnings.filterwarnings('ignore', 'The AccumulateGrad node') # of the stream that the graph is captured on
-    with autocast_for(device, dtype):
+    with autocast:
         torch.cuda.make_graphed_callables(model, (idx, idx.clone())) # batches are copied into these two
 
 

@@ -7,16 +7,13 @@ GPT.generate in model.py is the same without a cache, in ten lines. A sequence t
 truncated to the last half of its context, so that most steps process one token.
 """
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from lib.decode import DecodeState
 from lib.detokenize import Completion, StreamingDetokenizer
-from model import KVCache
 
 
 @dataclass(frozen=True)
@@ -87,159 +84,6 @@ def make_noise(seed, rows, count):
                                       for row in rows]))
 
 
-# ---- the state of decoding ----
-
-def last_logits(model, idx, cache, n_vocab=0, count=1):
-    """
-    The logits after each of the last count tokens of idx, float32 (B, count, V).
-
-    idx: int64 (B, T), the tokens that follow those in the cache
-    n_vocab: ids from here on are padding of the vocabulary and never chosen; 0: there is no padding
-    """
-    logits = model.lm_head(model.hidden_states(idx, cache)[:, -count:])
-    return (logits[..., :n_vocab] if n_vocab else logits).float()
-
-
-def decoding_kernels(idx):
-    """The context in which attention avoids cuDNN, which plans anew for each length, ten times the work."""
-    no_cudnn = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    return sdpa_kernel(no_cudnn) if idx.is_cuda else nullcontext()
-
-
-class CompiledDecoder:
-    """
-    last_logits for one token at a time, compiled for one model; on a GPU a CUDA graph.
-
-    A graph reads and writes fixed addresses, so there is one KV cache for each of a few shapes, kept for the
-    next text, and each step attends to all of it.
-    """
-    decoders = WeakKeyDictionary() # by model
-
-    def __init__(self, on_gpu):
-        self.buffers = {} # (cache, tokens) by (batch size, size)
-        self.compiled = torch.compile(last_logits, mode='reduce-overhead' if on_gpu else None, dynamic=False)
-
-    def step(self, model, new_tokens, cache, n_vocab):
-        """As last_logits, and the cache for the next step; new_tokens int64 (B, 1)."""
-        key = cache.keys.size(1), cache.size
-        if key not in self.buffers:
-            tokens, kept = torch.zeros_like(new_tokens), KVCache(model, *key, cache.padding.clone())
-            for tensor in (tokens, kept.keys, kept.values, kept.length, kept.padding):
-                torch._dynamo.mark_static_address(tensor, guard=False)
-            self.buffers[key] = kept, tokens
-        kept, tokens = self.buffers[key]
-        if cache is not kept: # the first step after a prompt
-            for name in ('keys', 'values', 'length', 'padding'):
-                getattr(kept, name).copy_(getattr(cache, name))
-        tokens.copy_(new_tokens)
-        return self.compiled(model, tokens, kept, n_vocab), kept
-
-
-def compiled_size(needed, block_size):
-    """Positions of a KV cache for compiled steps: few different sizes, since each is compiled separately."""
-    return min(block_size, max(128, 1 << (needed - 1).bit_length()))
-
-
-class DecodeState:
-    """
-    B sequences that grow token by token, their positions, and the KV cache of the tokens processed so far.
-
-    idx: int64 (B, T), T >= 1, left-padded to one length; room for max_new_tokens columns is added
-    padding: int64 (B,), tokens of left padding of each row; None: none
-    n_vocab: see last_logits
-    compiled: use torch.compile for steps of one token; see docs/generation.md for what that gains
-
-    Columns of idx: base <= starts[row] < end. Row's context is starts[row]..end, at most block_size tokens;
-    the cache holds the columns base..read.
-    """
-
-    def __init__(self, model, idx, max_new_tokens, padding=None, n_vocab=0, compiled=False):
-        self.model, self.n_vocab, self.compiled = model, n_vocab, compiled
-        self.block_size = model.config.block_size
-        rows, self.end = idx.shape
-        self.idx = torch.zeros(rows, self.end + max_new_tokens, dtype=torch.int64, device=idx.device)
-        self.idx[:, :self.end] = idx
-        self.starts = [0] * rows if padding is None else padding.tolist()
-        self.base, self.read, self.cache = 0, 0, None
-        if compiled:
-            self.decoder = CompiledDecoder.decoders.setdefault(model, CompiledDecoder(idx.is_cuda))
-
-    def logits(self, count=1):
-        """The logits after each of the last count tokens, float32 (B, count, V); reads all that are new."""
-        new_tokens = self.new_tokens()
-        with decoding_kernels(self.idx):
-            if self.compiled and new_tokens.size(1) == 1:
-                logits, self.cache = self.decoder.step(self.model, new_tokens, self.cache, self.n_vocab)
-                return logits
-            self.cache.kv_len = self.end - self.base
-            return last_logits(self.model, new_tokens, self.cache, self.n_vocab, count)
-
-    def new_tokens(self):
-        """The columns that the cache does not hold yet, int64 (B, T), which the caller then reads."""
-        self.truncate()
-        if self.cache is None:
-            self.base = self.read = min(self.starts)
-            size = min(self.block_size, self.idx.size(1))
-            size = compiled_size(size, self.block_size) if self.compiled else size
-            self.cache = KVCache(self.model, len(self.idx), size, self.cache_padding())
-        new_tokens, self.read = self.idx[:, self.read:self.end], self.end
-        return new_tokens
-
-    def truncate(self):
-        """Rows longer than block_size continue with their last block_size // 2 tokens as their context."""
-        longer = [row for row, start in enumerate(self.starts) if self.end - start > self.block_size]
-        begin = self.end - max(1, self.block_size // 2)
-        for row in longer:
-            self.starts[row] = begin
-        if longer and self.cache is not None:
-            self.reread(longer, begin)
-
-    def reread(self, rows, begin):
-        """Recompute the cached keys and values of rows for columns begin..read, without those before."""
-        shift, length, count = min(self.starts) - self.base, self.read - self.base, self.read - begin
-        fresh = KVCache(self.model, len(rows), max(1, count))
-        if count:
-            fresh.kv_len = count
-            with decoding_kernels(self.idx):
-                self.model.hidden_states(self.idx[rows, begin:self.read], fresh)
-        for cached, new in (self.cache.keys, fresh.keys), (self.cache.values, fresh.values):
-            # columns before the first context are dropped; the other rows keep theirs
-            cached[..., :length - shift, :] = cached[..., shift:length, :].clone()
-            cached[:, rows, :, length - shift - count:length - shift] = new[..., :count, :]
-        self.base += shift
-        self.cache.length -= shift
-        if self.compiled:
-            self.cache.padding.copy_(self.cache_padding())
-        else:
-            self.cache.padding = self.cache_padding()
-
-    def cache_padding(self):
-        """Left padding of the rows in the cache, int64 (B,); None where there is none, but not for a compiler."""
-        offsets = [start - self.base for start in self.starts]
-        return torch.tensor(offsets, device=self.idx.device) if any(offsets) or self.compiled else None
-
-    def room(self):
-        """How many tokens can be appended before a row is truncated."""
-        self.truncate()
-        return self.block_size - (self.end - min(self.starts))
-
-    def append(self, tokens):
-        """Add tokens, int64 (B, T), to the sequences."""
-        self.idx[:, self.end:self.end + tokens.size(1)] = tokens
-        self.end += tokens.size(1)
-
-    def rewind(self, count):
-        """Remove the last count tokens, which have been read, from the sequences and the cache."""
-        self.end -= count
-        self.read -= count
-        self.cache.length -= count
-
-    def select(self, rows):
-        """Keep the sequences rows, int64 (B',), which may repeat."""
-        self.idx, self.starts = self.idx[rows], [self.starts[row] for row in rows.tolist()]
-        self.cache.select(rows)
-
-
 # ---- decoding strategies ----
 
 @torch.inference_mode()
@@ -282,13 +126,13 @@ def generate(model, idx, max_new_tokens, sampling=GREEDY, samples=1, noise=None,
             logprobs.append(logits.log_softmax(-1).gather(1, token[:, None])[:, 0])
         state.append(token[:, None])
         yield token
-        if stop_tokens and step % check_every == 0 and done.all(): # CPU-GPU synchronization point
+        if stop_tokens and step % check_every == 0 and done.all(): # CPU-GPU synchronization
             return
 
 
 def check_finite(logits):
     """SystemExit for NaN or infinite logits; only the first token is checked, as it waits for a GPU."""
-    if not logits.isfinite().all():
+    if not logits.isfinite().all(): # CPU-GPU synchronization
         raise SystemExit('generate: expected finite logits, got NaN or infinity; use --dtype=float32 or '
                          'another checkpoint')
 
@@ -417,7 +261,9 @@ def stream_texts(model, tokenizer, prompts, samples, max_new_tokens, sampling=GR
         steps = generate(model, idx, max_new_tokens, sampling, samples, noise.repeat(len(batch), 1),
                          {tokenizer.eot} - {None}, padding, n_vocab, compiled, found)
         for step, tokens in enumerate(steps):
+            # CPU-GPU synchronization
             step_logprobs = found[step].tolist() if logprobs else [None] * len(rows)
+            # CPU-GPU synchronization
             for row, token, logprob in zip(rows, tokens.tolist(), step_logprobs, strict=True):
                 row.add(token, logprob)
             while n_yielded < len(rows) and rows[n_yielded].done:
@@ -435,7 +281,7 @@ def pad_left(prompts, device):
     longest = max(map(len, prompts))
     idx = torch.tensor([[0] * (longest - len(ids)) + ids for ids in prompts], device=device)
     padding = torch.tensor([longest - len(ids) for ids in prompts], device=device)
-    return idx, padding if padding.any() else None
+    return idx, padding if padding.any() else None # CPU-GPU synchronization
 
 
 def prompt_ids(tokenizer, prompt):

@@ -104,7 +104,7 @@ class StepMonitor:
         while len(self.pending) > lag:
             iter_num, lr, stats, ready, scaled = self.pending.pop(0)
             if ready:
-                ready.synchronize() # of that update alone: later ones are still queued
+                ready.synchronize() # CPU-GPU synchronization, of that update alone: later ones are queued
             self.loss, self.norm, finite, *self.shared = stats.tolist()
             self.finite = finite > 0
             if self.finite:

@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from lib import device
 from lib.device import Machine, choose_compile, choose_device, choose_dtype, memory_needed, torchrun_ranks
 from lib.generate import Sampling, beam_search, generate, generate_texts, prompt_lookup_decode
 from lib.optim import make_optimizers
-from model import GPTConfig
+from model import GPT, GPTConfig
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(),
                             reason='this machine has a GPU')
@@ -301,3 +302,21 @@ def test_each_device_and_library_that_runs_out_of_memory_is_understood(error):
 
     assert 'out of memory on mps' in error_of(use)
     assert not device.is_oom(RuntimeError('cuDNN error: CUDNN_STATUS_EXECUTION_FAILED'))
+
+
+def test_small_models_on_one_gpu_become_cuda_graphs_whose_two_inputs_are_separate(monkeypatch):
+    captured = []
+    monkeypatch.setattr(torch.cuda, 'make_graphed_callables', lambda model, inputs: captured.append(inputs))
+    monkeypatch.setattr(device, 'DistributedDataParallel', lambda model, device_ids: model)
+    monkeypatch.setattr(device.Machine, 'autocast', lambda machine: nullcontext())
+    model = GPT(GPTConfig(**MODERN)) # on the CPU, though the machine says cuda
+    for machine in (Machine('cuda', 'float32', False), Machine('cpu', 'float32', False),
+                    Machine('cuda', 'float32', False, 0, 2)):
+        assert device.prepare_model(model, 3, machine) is model
+    (x, y), = captured
+    assert x.shape == y.shape == (3, model.config.block_size) and x.data_ptr() != y.data_ptr()
+    device.prepare_model(model, 10 ** 9 // model.flops_per_token(), Machine('cuda', 'float32', False))
+    assert len(captured) == 2
+    monkeypatch.setattr(device, 'GRAPH_FLOPS', 10) # a large model keeps the GPU busy without
+    device.prepare_model(model, 3, Machine('cuda', 'float32', False))
+    assert len(captured) == 2

@@ -30,7 +30,15 @@ from data import bins
 from data.tokenizer import from_json, train_bpe
 from data.write import write_dataset
 from lib.checkpoint import build, read_checkpoint
-from lib.device import allow_tf32, autocast_for, capture_cuda_graphs, choose_device, choose_dtype, peak_flops
+from lib.device import (
+    Machine,
+    allow_tf32,
+    autocast_for,
+    choose_device,
+    choose_dtype,
+    peak_flops,
+    prepare_model,
+)
 from lib.generate import Sampling, generate, make_noise
 from lib.optim import all_groups, lr_multiplier, make_optimizers
 from lib.quantize import prepare_for_inference
@@ -50,15 +58,13 @@ def pocketgpt_model(p):
     dtype, _ = choose_dtype(p['dtype'], p['device'])
     allow_tf32(p['device'])
     optimizers = make_optimizers(model, 'auto', p['learning_rate'], 0.02, 0.1, p['betas'], dtype)
-    autocast = autocast_for(p['device'], dtype)
-    if p['compile']:
-        model.compile_parts()
-    capture_cuda_graphs(model, p['batch_size'], p['device'], dtype)
+    trainer = Machine(p['device'], dtype, p['compile'])
+    prepare_model(model, p['batch_size'], trainer)
 
     def update(x, y, multiplier=1.0):
         for group in all_groups(optimizers):
             group['lr'] = group['peak_lr'] * multiplier
-        return train_step(model, optimizers, [(x, y)], autocast, grad_clip=1.0)[0]
+        return train_step(model, optimizers, [(x, y)], trainer.autocast(), grad_clip=1.0)[0]
     return model, update
 
 

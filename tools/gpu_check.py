@@ -111,7 +111,7 @@ def train_small(arch, where, dtype, mode='eager', updates=20):
     if 'compiled' in mode:
         model.compile_parts()
     if 'graph' in mode:
-        capture_cuda_graphs(model, 8, where, dtype)
+        capture_cuda_graphs(model, 8, autocast_for(where, dtype))
     optimizers = make_optimizers(model, 'auto', 1e-3, 0.02, 0.1, (0.9, 0.95), 'float32')
     scaler = torch.amp.GradScaler('cuda', init_scale=256.0) if dtype == 'float16' else None
     losses = [train_step(model, optimizers, [batch], autocast_for(where, dtype), scaler, 1.0)[0].item()
@@ -122,10 +122,9 @@ def train_small(arch, where, dtype, mode='eager', updates=20):
 def check_losses(table, device, can_compile):
     for arch in ARCHS:
         expected, _ = train_small(arch, 'cpu', 'float32')
-        modes = ('eager', 'CUDA graph', 'compiled, CUDA graph')[:2 + can_compile]
-        for dtype, mode in itertools.product(BANDS, modes):
-            if dtype == 'float16' and not device.startswith('cuda'):
-                continue
+        on_gpu = device.startswith('cuda')
+        modes = ['eager'] + on_gpu * ['CUDA graph'] + can_compile * ['compiled, CUDA graph']
+        for dtype, mode in itertools.product(list(BANDS)[:2 + on_gpu], modes):
             with full_precision():
                 found, _ = train_small(arch, device, dtype, mode)
             far = max(abs(a - b) for a, b in zip(found, expected, strict=True))
@@ -197,7 +196,7 @@ def check_waits(table, device, can_compile):
 # ---- runs ----
 
 def run_train(folder, *flags, stop_after=None):
-    """(exit status, stdout, stderr) of train.py; stop_after: send SIGTERM after this line has been printed."""
+    """(exit status, stdout, stderr) of train.py; stop_after: the start of a line, then send SIGTERM."""
     command = [sys.executable, os.path.join(ROOT, 'train.py'), *flags]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                encoding='utf-8')
@@ -240,8 +239,8 @@ def check_runs(table, device, can_compile):
                   f"val {losses['stopped']:.4f}, {losses['whole']:.4f}", far < 0.02)
         table.add('runs', 'seconds of both', f'{time.perf_counter() - began:.1f}')
         if device.startswith('cuda'):
-            flags += ['--batch_size=8192', '--block_size=1024', '--n_embd=2048', '--n_head=16', '--n_layer=48',
-                      '--out_dir=large', '--compile=False']
+            flags += ['--batch_size=8192', '--block_size=1024', '--n_embd=2048', '--n_head=16',
+                      '--n_layer=48', '--out_dir=large', '--compile=False']
             status, out, err = run_train(folder, *flags)
             line = err.strip().splitlines() or ['']
             good = status == 1 and len(line) == 1 and 'out of memory' in line[0]
