@@ -196,6 +196,7 @@ def test_nccl_is_told_the_gpu_of_the_rank(backend, has_nccl, chosen, two_gpus):
 
 
 def test_float32_is_tf32_on_cuda_only_and_the_machine_line_says_so(two_gpus, capsys):
+    torch.set_float32_matmul_precision('highest') # the default
     device.setup_machine('cpu', 'float32', 'false', 'auto')
     assert torch.get_float32_matmul_precision() == 'highest' and 'TF32' not in capsys.readouterr().out
     device.setup_machine('cuda', 'float32', 'false', 'auto')

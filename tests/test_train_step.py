@@ -2,6 +2,7 @@
 import itertools
 import math
 import os
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ def test_an_update_never_waits_for_the_device(arch, kind):
 
 
 class LaterRankWithGPU(Machine):
-    """A machine whose loop runs as on a GPU, on the CPU; it writes nothing."""
+    """A machine whose loop runs as on a GPU, on the CPU, without CUDA graphs; it writes nothing."""
     on_gpu, is_master = True, False
 
 
@@ -145,7 +146,8 @@ def make_run(dataset, *flags, machine=None):
     meta = bins.load_meta(dataset)
     shape = choose_config({}, '', s, frozenset(), frozenset(), meta)
     machine = machine or Machine('cpu', 'float32', False)
-    run = train.build_run(s, shape, machine, dataset, meta, {}, '', False)
+    with mock.patch('lib.device.capture_cuda_graphs'):
+        run = train.build_run(s, shape, machine, dataset, meta, {}, '', False)
     return s, make_plan(s, frozenset(), shape, meta), run
 
 
