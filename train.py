@@ -84,7 +84,7 @@ wandb_run_name = '' # wandb run; '': out_dir
 # machine
 device = 'auto' # auto (cuda, mps or cpu), cpu, cuda, cuda:1, mps
 dtype = 'auto' # of matrix products: auto, float32 (on cuda TF32), bfloat16, or float16 (cuda, scaled)
-compile = 'auto' # torch.compile: true, false, or auto, where it is faster
+compile = 'auto' # torch.compile: true, false, or auto: on cuda, unless the run is short
 backend = 'auto' # of torch.distributed: nccl, gloo, or auto, by device
 peak_tflops = 0.0 # peak TFLOP/s of the device, for mfu; 0: known for common GPUs
 
@@ -142,6 +142,7 @@ from lib.plan import (
     print_plan,
     print_resumed,
     resumed_settings,
+    without_short_compile,
 )
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, lock_run_dir, quoted
@@ -341,8 +342,7 @@ class Run:
         with torch.no_grad(), self.machine.autocast(), self.machine.eager():
             loss = model(x, y)
         model.train()
-        # CPU-GPU synchronization
-        return bool(loss.isfinite()) and all(bool(p.isfinite().all()) for p in model.parameters())
+        return all(bool(t.isfinite().all()) for t in (loss, *model.parameters())) # CPU-GPU synchronization
 
 
 def build_run(s, config, machine, folder, meta, checkpoint, path, resuming):
@@ -511,6 +511,7 @@ def start(s, typed, given, run_dir, world_size):
     print_plan(s, plan, model_config, folder, meta)
     if s['dry_run']:
         return print_dry_run(s, plan, model_config, machine)
+    machine = without_short_compile(machine, s, plan)
     run = build_run(s, model_config, machine, folder, meta, checkpoint, path, resuming)
     checkpoint = None # frees its memory
     if s['eval_only']:

@@ -5,7 +5,7 @@ What a run will be: its model, its length, its learning rate, and what is due wh
 """
 import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -18,6 +18,7 @@ from lib.optim import lr_multiplier
 from lib.recipe import choose_optimizer
 from model import GPT, GPTConfig
 
+COMPILED_PASSES = 500 # on an H200, compiling takes 3 to 10 s and saves 5 to 50 ms in each
 DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
 
 
@@ -204,6 +205,15 @@ def check_same_data(s, folder, meta, checkpoint, path):
 
 
 # ---- what is printed about it ----
+
+def without_short_compile(machine, s, plan):
+    """The machine, without torch.compile where that was left to it and the run is too short to gain by it."""
+    passes = plan.max_iters * s['gradient_accumulation_steps'] // machine.world_size # 0: by the clock
+    if not machine.compile or s['compile'] != 'auto' or not (s['eval_only'] or 0 < passes < COMPILED_PASSES):
+        return machine
+    say(f'compile off: it takes as long as it would save in {COMPILED_PASSES} forward passes')
+    return replace(machine, compile=False)
+
 
 def print_plan(s, plan, config, folder, meta):
     """Print what the run is: data, model, length."""

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from lib.checkpoint import RunState
-from lib.plan import choose_config, clamp_block_size, make_plan, print_plan, stop_limits
+from lib.device import Machine
+from lib.plan import (
+    choose_config,
+    clamp_block_size,
+    make_plan,
+    print_plan,
+    stop_limits,
+    without_short_compile,
+)
 from lib.recipe import derive_settings, settings_of_depth
 from model import GPT, GPTConfig
 from train import config, problems
@@ -164,3 +172,17 @@ def test_a_model_from_a_checkpoint_keeps_its_vocabulary_on_a_gpu():
     checkpoint = {'model': model.state_dict(), 'model_config': asdict(model.config)}
     found = choose_config(checkpoint, 'ckpt.pt', config.settings, set(), set(), meta, True)
     assert found.vocab_size == 65
+
+
+@pytest.mark.parametrize('settings, compiled', [
+    ({'max_iters': 20}, False), ({'max_iters': 2000}, True), ({'max_minutes': 5.0}, True),
+    ({'max_iters': 20, 'gradient_accumulation_steps': 100}, True),
+    ({'max_iters': 20, 'compile': 'true'}, True), ({'max_iters': 2000, 'eval_only': True}, False)])
+def test_a_short_run_does_without_torch_compile_unless_it_was_asked_for(settings, compiled, capsys):
+    machine = Machine('cuda', 'bfloat16', True)
+    settings = config.settings | settings
+    found = without_short_compile(machine, settings, make_plan(settings, frozenset(settings), SHAPE, META))
+    assert found == replace(machine, compile=compiled)
+    assert ('compile off' in capsys.readouterr().out) is not compiled
+    cpu = replace(machine, compile=False)
+    assert without_short_compile(cpu, settings, plan_of(**settings)) is cpu
