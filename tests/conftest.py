@@ -18,7 +18,7 @@ import runpy
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -31,14 +31,14 @@ REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
         '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 
+# those that end a run; Windows lacks some
 STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2')
                 if hasattr(signal, name)]
 FORKS = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
 FORKS.set_forkserver_preload(['train', 'torch._dynamo', 'matplotlib.pyplot']) # seconds of imports
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     status: int # the exit status
     message: str # what the script ended with, '' when all went well
     out: str # what it printed before
@@ -46,24 +46,20 @@ class Result:
 
 def run(script, *flags, cwd):
     """A script of this repository from its first line to its last, in this process but in another folder."""
-    path, before = os.path.join(REPO, script), (sys.argv, os.getcwd(), torch.get_num_threads())
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    out, status, message = io.StringIO(), 0, ''
-    sys.argv = [path, *flags]
-    os.chdir(cwd)
-    try:
-        with contextlib.redirect_stdout(out):
+    path, out, threads = os.path.join(REPO, script), io.StringIO(), torch.get_num_threads()
+    handlers, code = {number: signal.getsignal(number) for number in STOP_SIGNALS}, 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.chdir(cwd)
+        patch.setattr(sys, 'argv', [path, *flags])
+        try:
             runpy.run_path(path, run_name='__main__')
-    except SystemExit as error:
-        has_message = isinstance(error.code, str)
-        status, message = (1, error.code) if has_message else (error.code or 0, '')
-    finally:
-        sys.argv, here, threads = before
-        os.chdir(here)
-        torch.set_num_threads(threads)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return Result(status, message, out.getvalue())
+        except SystemExit as error:
+            code = error.code or 0
+        finally:
+            torch.set_num_threads(threads)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return Result(1, code, out.getvalue()) if isinstance(code, str) else Result(code, '', out.getvalue())
 
 
 def command(script, *flags, before=()):
@@ -87,6 +83,37 @@ def fork(script, *flags, cwd, out='out.txt', memory=0, setup=None, **env):
     child = FORKS.Process(target=forked, args=(script, flags, cwd, out, memory, setup, env), daemon=True)
     child.start()
     return child
+
+
+def run_forked(*words, cwd, **more):
+    """(exit status, output) of fork(), at its end."""
+    child = fork(*words, cwd=cwd, **more)
+    child.join()
+    return child.exitcode, (cwd / 'out.txt').read_text(encoding='utf-8')
+
+
+def in_child(function):
+    """How a call ends in a forked process: -N by signal N, 0 if it returns, 3 if it raises."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException: # nothing may continue into pytest
+            os._exit(3)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextlib.contextmanager
+def file_size_limit(n_bytes):
+    """Within it, no file can grow beyond n_bytes, as on a full disk."""
+    resource = pytest.importorskip('resource') # not on Windows
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def forked(script, flags, cwd, out, memory, setup, env):
@@ -217,6 +244,12 @@ def train(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None) # as if not installed: half of the time of a run
     words = f'--dataset={dataset}', *TINY, '--out_dir=out'
     return lambda *flags: run('train.py', *words, *flags, cwd=tmp_path)
+
+
+@pytest.fixture(params=STOP_SIGNALS, ids=lambda number: number.name)
+def stop_signal(request):
+    """Each signal that ends a run."""
+    return request.param
 
 
 @pytest.fixture

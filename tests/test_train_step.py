@@ -2,11 +2,13 @@
 import itertools
 import math
 import os
+import signal
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY, read
+from conftest import TINY, in_child, read
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
@@ -165,6 +167,20 @@ def test_the_loop_reads_the_results_of_an_update_after_the_next_one_is_queued(da
     with NoSynchronization():
         assert train.train(run, plan, Recorder(run, plan, 'none', s, run.meta), s, signals) == 'SIGINT'
     assert run.state.n_losses == run.state.iter_num == 4
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_a_second_signal_ends_the_process_and_an_ignored_one_stays_ignored(stop_signal):
+    def receive(times, ignored=False):
+        if ignored: # as nohup does with SIGHUP
+            signal.signal(stop_signal, signal.SIG_IGN)
+        signals = StopSignals()
+        for _ in range(times):
+            signal.raise_signal(stop_signal)
+        assert signals.received == ([] if ignored else [signal.Signals(stop_signal).name])
+
+    ends = [in_child(partial(receive, *arguments)) for arguments in ((1,), (2,), (2, True))]
+    assert ends == [0, -stop_signal, 0]
 
 
 def test_every_rank_knows_after_a_progress_line_that_there_was_one(dataset):
