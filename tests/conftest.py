@@ -105,8 +105,8 @@ def in_child(function):
 
 
 @contextlib.contextmanager
-def file_size_limit(n_bytes):
-    """Within it, no file can grow beyond n_bytes, as on a full disk."""
+def full_disk(n_bytes):
+    """As on a full disk, no file can grow beyond n_bytes within it."""
     resource = pytest.importorskip('resource') # not on Windows
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, old[1]))

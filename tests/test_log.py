@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from conftest import error_of
+from conftest import error_of, full_disk
 
 from lib import log as log_module
 from lib.log import Clock, Log, describe, draw_loss, progress_line, read_log, start_wandb, validation_line
@@ -59,17 +59,12 @@ def test_damaged_lines_are_left_out_wherever_they_stand_and_the_rest_is_drawn(tm
     assert capsys.readouterr().out == '' and (tmp_path / 'loss.png').exists()
 
 
-@pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
 def test_a_full_disk_costs_lines_with_one_warning_and_leaves_complete_lines(path, capsys):
-    import resource
-    old, log = resource.getrlimit(resource.RLIMIT_FSIZE), Log(path, 0, 0)
+    log = Log(path, 0, 0)
     log.write({'iter': 1, 'loss': 1.0})
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, old[1])) # space for half a line
+    with full_disk(path.stat().st_size + 5): # space for half a line
         log.write({'iter': 2, 'loss': 1.0})
         log.write({'iter': 3, 'loss': 1.0})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
     log.write({'iter': 4, 'loss': 1.0})
     assert path.read_text(encoding='utf-8').splitlines() == [f'{{"iter": {i}, "loss": 1.0}}' for i in (1, 4)]
     assert capsys.readouterr().out.count('WARNING: ') == 1
@@ -79,17 +74,17 @@ def test_a_full_disk_costs_lines_with_one_warning_and_leaves_complete_lines(path
 
 def test_a_closed_or_full_stdout_ends_nothing_and_characters_it_lacks_become_numbers(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii', newline='\n')
-    with monkeypatch.context() as m:
-        m.setattr(sys, 'stdout', stream)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, 'stdout', stream)
         log_module.say('caf\xe9 \u2019')
         log_module.say('next')
         assert stream.buffer.getvalue() == b'caf\\xe9 \\u2019\nnext\n'
         stream.close()
         log_module.say('nobody reads this')
         if os.path.exists('/dev/full'):
-            m.setattr(sys, 'stdout', open('/dev/full', 'w', encoding='utf-8'))
+            patch.setattr(sys, 'stdout', open('/dev/full', 'w', encoding='utf-8'))
             log_module.say('nor this')
-        log_module.say('nor this')
+            log_module.say('nor this')
 
 
 @pytest.mark.parametrize('folder, records', [
@@ -115,27 +110,21 @@ def test_a_picture_that_cannot_be_made_is_reported_in_one_line(tmp_path, path, c
     assert undrawn == 'loss curve: not drawn (ZeroDivisionError: division by zero)'
 
 
-def test_a_progress_line_has_a_unit_on_every_number_and_its_columns_stay_in_place():
+def test_lines_have_a_unit_on_every_number_their_columns_stay_in_place_and_what_is_unknown_is_left_out():
     lines = [progress_line(PROGRESS | {'iter': i, 'dt': dt}, 5000, 1_388_000, 0.382, 56)
              for i, dt in ((250, 0.0118), (1, 1.2345), (5000, 0.012))]
     assert lines[0] == ('iter  250/5000 | loss 1.6021 | lr 1.00e-03 | norm 0.52 |   11.8 ms | '
                         '1,388,000 tok/s | mfu 38.2% | epoch 1.23 | eta 0:00:56')
     columns = [[i for i, letter in enumerate(line) if letter == '|'] for line in lines]
     assert columns[0] == columns[1] == columns[2]
-
-
-@pytest.mark.parametrize('seconds, eta', [(0.4, '0:00:00'), (62, '0:01:02'), (273906, '3 days, 4:05:06'),
-                                          (1e10, 'unknown'), (math.inf, 'unknown'), (math.nan, 'unknown')])
-def test_a_progress_line_has_an_eta_of_any_size_and_leaves_out_an_unknown_mfu_and_total(seconds, eta):
-    line = progress_line(PROGRESS, 0, 1, 0.0, seconds)
-    assert line.startswith('iter 250 | ') and 'mfu' not in line and line.endswith(f'| eta {eta}')
-
-
-def test_a_validation_line_shows_loss_perplexity_and_bits_per_byte_where_they_are_known():
     assert validation_line(VALIDATION, 5000) == ('iter  250/5000 | val 1.5874 (best) ppl 4.89 | '
                                                  '2.2900 bits per byte')
     later = VALIDATION | {'best': False, 'bits_per_byte': None}
     assert validation_line(later, 0) == 'iter 250 | val 1.5874 ppl 4.89'
+    for seconds, eta in ((0.4, '0:00:00'), (62, '0:01:02'), (273906, '3 days, 4:05:06'), (1e10, 'unknown'),
+                         (math.inf, 'unknown'), (math.nan, 'unknown')):
+        line = progress_line(PROGRESS, 0, 1, 0.0, seconds)
+        assert line.startswith('iter 250 | ') and 'mfu' not in line and line.endswith(f'| eta {eta}')
 
 
 def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_of_updates(monkeypatch):

@@ -6,12 +6,11 @@ import platform
 import random
 import re
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import MODERN, TINY, error_of, file_size_limit, files, is_one_line, log_of, read, run_forked, same
+from conftest import TINY, error_of, fail_at, files, full_disk, is_one_line, log_of, read, run_forked, same
 
 import model
 from data import bins
@@ -75,7 +74,7 @@ def test_without_checkpoints_a_run_leaves_its_log_and_resumes_nothing(train, tmp
 def test_a_full_disk_leaves_the_old_checkpoint_and_ends_in_one_line(train, tmp_path):
     train('--max_iters=2', *BRIEF)
     before = (tmp_path / 'out' / 'ckpt.pt').read_bytes()
-    with file_size_limit(100_000):
+    with full_disk(100_000):
         full = train('--max_iters=4', '--init_from=resume', *BRIEF)
     assert is_one_line(full) and 'ckpt.pt: could not be written (' in full.message
     assert (tmp_path / 'out' / 'ckpt.pt').read_bytes() == before and not list(tmp_path.rglob('*.tmp'))
@@ -117,32 +116,15 @@ def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
 
 # ---- what goes wrong ----
 
-class FailsOnce:
-    """A function that raises at its call number `at`; 0 is the first."""
-
-    def __init__(self, real, at, error=None):
-        self.real, self.calls_left, self.error = real, at, error or OSError('broken')
-
-    def __get__(self, instance, owner): # as a method
-        return self if instance is None else partial(self, instance)
-
-    def __call__(self, *args, **kwargs):
-        self.calls_left -= 1
-        if self.calls_left == -1:
-            raise self.error
-        return self.real(*args, **kwargs)
-
-
-@pytest.mark.parametrize('owner, name, at, saved', [
-    (RunState, 'record_eval', 0, 4), (recorder, 'generate_texts', 0, 5), (bins, 'update_windows', 5, 5),
-    (torch.optim.AdamW, 'step', 5, 4)]) # Muon has made its part of update 6 by then
+@pytest.mark.parametrize('owner, name, call, saved', [
+    (RunState, 'record_eval', 1, 4), (recorder, 'generate_texts', 1, 5), (bins, 'update_windows', 6, 5),
+    (torch.optim.AdamW, 'step', 6, 4)]) # Muon has made its part of update 6 by then
 def test_an_error_in_the_middle_saves_the_last_whole_update(
-        train, tmp_path, monkeypatch, owner, name, at, saved):
+        train, tmp_path, monkeypatch, owner, name, call, saved):
     words = '--sample_interval=5', '--save_interval=2', '--lr_decay_iters=9', *BRIEF
-    monkeypatch.setattr(owner, name, FailsOnce(getattr(owner, name), at))
-    with pytest.raises(OSError, match='broken'):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
+        fail_at(patch, owner, name, call)
         train('--max_iters=9', '--eval_interval=4', *words)
-    monkeypatch.undo()
     train(f'--max_iters={saved}', '--out_dir=whole', *words)
     mine, whole = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'whole'))
     assert mine['iter_num'] == saved and same(mine['model'], whole['model'])
@@ -161,9 +143,9 @@ def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
             signal.raise_signal(signal.SIGINT)
         return real(*args) * (math.inf if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(model, 'cross_entropy_sum', overflow_in_update_3)
-    result = train(f'--max_iters={max_iters}', *words)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(model, 'cross_entropy_sum', overflow_in_update_3)
+        result = train(f'--max_iters={max_iters}', *words)
     assert result.status == 0 and 'update skipped (1/10 in a row)' in result.out, result
     train('--max_iters=2', '--out_dir=two', *words)
     mine, two = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'two'))
@@ -228,7 +210,7 @@ def test_a_spike_of_the_loss_is_reported_and_noise_and_the_first_descent_are_not
 
 @pytest.mark.parametrize('error', [MemoryError(), torch.OutOfMemoryError('CUDA out of memory')])
 def test_running_out_of_memory_of_python_or_a_gpu_is_one_line_with_settings_that_need_less(error):
-    @explain_oom(GPTConfig(**MODERN), 15, 4, 'muon', Machine('cpu', 'float32', False))
+    @explain_oom(GPTConfig(), 15, 4, 'muon', Machine('cpu', 'float32', False))
     def run_out():
         raise error
 
@@ -270,6 +252,10 @@ def test_wandb_gets_the_log_offline_and_its_failure_ends_no_run(train, wandb, tm
     wandb.teardown()
     runs = list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert len(runs) == 1 and b'val_loss' in runs[0].read_bytes()
-    monkeypatch.setattr(wandb, 'init', FailsOnce(None, 0, TimeoutError())) # an error without text
+
+    def fail(**settings):
+        raise TimeoutError # an error without text
+
+    monkeypatch.setattr(wandb, 'init', fail)
     result = train('--max_iters=2', '--wandb_log', '--overwrite', *BRIEF)
     assert result.status == 0 and 'wandb: ' in result.out and len(log_of(tmp_path / 'out')) == 2

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import error_of, fail_at, file_size_limit, in_child, iter_of, small_checkpoint
+from conftest import error_of, fail_at, full_disk, in_child, iter_of, small_checkpoint
 
 from data import files
 from lib import checkpoint as lib_checkpoint
@@ -71,7 +71,7 @@ def test_a_save_that_is_killed_or_fills_the_disk_at_any_byte_leaves_both_files(t
     def save_beyond_limit():
         if killed: # python ignores the signal, and then the write fails instead
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        with file_size_limit(limit):
+        with full_disk(limit):
             message = error_of(save, small_checkpoint(3), path, previous)
         assert 'ckpt.pt: could not be written (File too large)' in message
 
