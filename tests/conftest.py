@@ -239,6 +239,17 @@ def trained(dataset, tmp_path_factory):
 
 
 @pytest.fixture
+def gpt2_dataset(tmp_path):
+    """The folder, in tmp_path, of some tokens of GPT-2 as nanoGPT writes them, with a meta.json."""
+    for split, count in ('train', 4000), ('val', 400):
+        ids = torch.arange(count) * 7919 % 50257
+        write_file(tmp_path / 'tokens' / f'{split}.bin', ids.to(torch.uint16).numpy().tobytes())
+    result = run('data/text/prepare.py', '--input=tokens', '--tokenizer=gpt2', cwd=tmp_path)
+    assert result.status == 0, result.message
+    return str(tmp_path / 'tokens')
+
+
+@pytest.fixture
 def train(dataset, tmp_path, monkeypatch):
     """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
     monkeypatch.setitem(sys.modules, 'matplotlib', None) # as if not installed: half of the time of a run
