@@ -294,28 +294,33 @@ JUNK = [None, True, -1, 0, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '',
         '9' * 10**5, [], {}, ['x'], {'x': []}, functools.reduce(lambda inner, _: [inner], range(500), 'deep')]
 
 
-def replaced(rng, value):
-    """A copy of a JSON value with something in it, at any depth, replaced by junk, doubled or left out."""
+def replaced(rng, value, junk=lambda rng, value: rng.choice(JUNK)):
+    """
+    A copy of nested dicts and lists with something in it, at any depth, replaced, doubled or left out.
+
+    junk: a function that gives what replaces a value
+    """
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
-        return rng.choice(JUNK)
+        return junk(rng, value)
     changed = value.copy()
     keys = list(value) if isinstance(value, dict) else range(len(value))
     key, what = rng.choice(keys), rng.random()
     if what < 0.1:
         del changed[key]
     else:
-        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key])
+        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key], junk)
     return changed
 
 
 def mangled(rng, data):
-    """Bytes with one to three pieces flipped, overwritten, doubled or cut out, or without their end."""
-    for _ in range(rng.randint(1, 3)):
+    """Bytes with one to three pieces flipped, overwritten, reversed, doubled or cut out, or without end."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         start = rng.randrange(len(data) + 1)
-        end = start + rng.choice([1, 1, 1, 4, 100, len(data)])
+        end = start + rng.choice((1, 1, 1, 4, 100, 4096, len(data)))
         piece = data[start:end]
         flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
-        data = data[:start] + rng.choice([flipped, rng.randbytes(len(piece)), piece * 2, b'']) + data[end:]
+        changed = flipped, flipped, rng.randbytes(len(piece)), bytes(len(piece)), piece[::-1], piece * 2, b''
+        data = data[:start] + rng.choice(changed) + data[end:]
     return data
 
 
