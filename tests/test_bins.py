@@ -131,14 +131,9 @@ def test_a_missing_file_is_one_line_with_the_command(stories_folder, name):
     assert f'no {name}' in message and 'run: python data/text/prepare.py --input=FILE --out=' in message
     (stories_folder / f'{name}.tmp').rename(stories_folder / name)
     assert f'--input={stories_folder} --tokenizer=gpt2' in error_of(bins.load_meta, stories_folder)
-
-
-def test_the_command_is_that_of_the_dataset_when_there_is_one(tmp_path):
-    home, elsewhere = os.path.join(bins.DATA, 'tinystories'), str(tmp_path / 'shakespeare_char')
-    assert bins.how_to_prepare(home) == 'run: python data/tinystories/prepare.py'
-    assert bins.how_to_prepare(elsewhere) == f'run: python data/shakespeare_char/prepare.py --out={elsewhere}'
-    (tmp_path / 'prepare.py').touch()
-    assert bins.how_to_prepare(str(tmp_path)) == f'run: python {tmp_path}/prepare.py'
+    for folder, words in (os.path.join(bins.DATA, 'tinystories'), 'tinystories/prepare.py'), (
+            '/x/shakespeare_char', 'shakespeare_char/prepare.py --out=/x/shakespeare_char'):
+        assert bins.how_to_prepare(folder) == f'run: python data/{words}'
 
 
 def test_a_meta_that_is_not_ours_or_has_a_terabyte_is_one_line(stories_folder):

@@ -10,8 +10,6 @@ from contextlib import nullcontext
 import pytest
 from conftest import REPO, is_one_line, log_of, run
 
-from data import bins
-from data.tokenizer import from_json
 from lib.log import iter_label, validation_line
 from tools import compare_harness, compare_worker
 from tools.compare_nanogpt import GPU_ROWS, SAVED
@@ -117,17 +115,6 @@ def test_throughput_follows_from_the_time_of_an_update():
     assert found['parameters'] == sum(p.numel() for p in model.parameters())
     assert compare_worker.flops_per_token(TRAINING) == model.flops_per_token()
     assert found['peak_bytes'] > 10 ** 7 and found['mfu'] is None and found['dtype'] == 'float32'
-
-
-def test_retokenized_text_is_the_same_text_in_fewer_tokens(dataset, tmp_path):
-    compare_worker.retokenize({'data': dataset, 'out': str(tmp_path / 'bpe'), 'vocab_size': 300})
-    texts, counts = [], []
-    for folder in dataset, str(tmp_path / 'bpe'):
-        meta = bins.load_meta(folder)
-        ids = bins.open_bin(folder, 'val', meta).tolist()
-        texts.append(from_json(meta['tokenizer']).decode(ids).removesuffix('<|endoftext|>'))
-        counts.append(len(ids))
-    assert texts[0] == texts[1] and counts[1] < counts[0]
 
 
 @pytest.mark.parametrize('changes, same', [({}, True), ({'dims': 3}, False), ({'cos': 'sin'}, False)],

@@ -106,23 +106,6 @@ VARIABLES = {'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_ADDR': '
              'MASTER_PORT': '1'}
 
 
-@pytest.mark.parametrize('environ', [{'RANK': '0'}, {'RANK': '3', 'WORLD_SIZE': '8'}, {'WORLD_SIZE': '8'},
-                                     VARIABLES | {'WORLD_SIZE': ''}, dict.fromkeys(VARIABLES, '')], ids=str)
-def test_a_part_of_the_variables_of_a_cluster_means_one_process(train, monkeypatch, environ):
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    result = train('--dry_run')
-    assert result.status == 0 and ' processes' not in result.out
-
-
-@pytest.mark.parametrize('name, value', [('RANK', 'x'), ('WORLD_SIZE', '-2'), ('RANK', '2'), ('RANK', '²')])
-def test_variables_that_name_no_rank_end_in_one_line(train, monkeypatch, name, value):
-    for each in (VARIABLES | {name: value}).items():
-        monkeypatch.setenv(*each)
-    result = train('--max_iters=1')
-    assert is_one_line(result) and f'{name}={value}' in result.message and 'torchrun' in result.message
-
-
 @pytest.mark.parametrize('rank', ['0', '1'])
 def test_data_that_is_not_prepared_is_refused_before_the_processes_join(tmp_path, monkeypatch, rank):
     for each in (VARIABLES | {'RANK': rank}).items():

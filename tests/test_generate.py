@@ -92,11 +92,6 @@ def test_greedy_decoding_past_the_context_equals_the_loop_without_a_cache(family
     assert torch.equal(generated(model, idx, 24), naive(model, idx, 24))
 
 
-def test_greedy_decoding_equals_the_generate_method_of_the_model_at_almost_zero_temperature():
-    model, idx = random_model(block_size=24), random_ids(2, 4)
-    assert torch.equal(generated(model, idx, 20), model.generate(idx, 20, temperature=1e-4)[:, 4:])
-
-
 @pytest.mark.parametrize('family', ['grouped', 'gpt2'])
 @pytest.mark.parametrize('block_size, count', [(32, 5), (12, 20)]) # with 12, all outgrow the context
 def test_completions_do_not_depend_on_the_batch_and_keep_the_order_of_the_prompts(family, block_size, count):

@@ -52,17 +52,12 @@ def texts_of(folder='out'):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_importing_a_prepare_does_nothing_and_running_it_is_one_line_when_offline(name, capsys, monkeypatch):
-    home = os.path.join(REPO, 'data', name)
-    before = sorted(os.listdir(home))
-    monkeypatch.setattr(sys, 'argv', ['pytest', '--nonsense'])
-    monkeypatch.setattr(sys, 'path', list(sys.path)) # which the scripts add to
-    runpy.run_path(os.path.join(home, 'prepare.py'), run_name='imported')
-    assert capsys.readouterr().out == ''
-    assert sorted(os.listdir(home)) == before and os.listdir() == ['play.txt']
+def test_a_preparation_that_needs_the_network_is_one_line_when_offline_with_the_way_out(name):
+    home = sorted(os.listdir(os.path.join(REPO, 'data', name)))
     flags = ['--source=hub'] if name == 'tinystories' else []
-    assert '--input=' in error_of(prepare, name, *flags) # the way out
+    assert '--input=' in error_of(prepare, name, *flags)
     assert not os.path.exists('out/meta.json')
+    assert sorted(os.listdir(os.path.join(REPO, 'data', name))) == home
 
 
 @pytest.mark.parametrize('name', ['tinystories', 'shakespeare_char', 'text'])
@@ -88,18 +83,19 @@ def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
-    words = command('data/text/prepare.py', '--input=play.txt', '--out=out')[1:]
-    code = f'import runpy, sys\nsys.argv = {words!r}\nrunpy.run_path({words[0]!r}, run_name="__main__")\n'
-    done = subprocess.run([sys.executable, '-c', code + 'print("torch" in sys.modules)'],
-                          stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
+    words = command('data/text/prepare.py', '--input=play.txt', '--out=out')
+    code = f'import runpy, sys\nsys.argv = {words[1:]!r}\nrunpy.run_path(sys.argv[0], run_name="__main__")\n'
+    words[1:] = '-c', code + 'print("torch" in sys.modules)'
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
     assert done.returncode == 0 and done.stdout.endswith('False\n')
     assert ''.join(map(read_bins('out')[0].decode, read_bins('out')[1].values())) == PLAY
 
 
-def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_before_the_work(monkeypatch):
-    def interrupted(path):
-        raise KeyboardInterrupt
+def interrupted(*_):
+    raise KeyboardInterrupt
 
+
+def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_before_the_work(monkeypatch):
     monkeypatch.setattr(documents, 'local_documents', interrupted)
     assert 'stopped before the dataset was complete' in error_of(prepare, 'text', '--input=play.txt')
     message = error_of(prepare, 'text', '--out=play.txt/out', '--input=play.txt')
@@ -147,10 +143,9 @@ def test_the_tokenizer_of_a_file_is_used_for_another_text():
 
 @pytest.mark.parametrize('name, flags', [
     ('text', '--val_fraction=0'), ('text', '--val_fraction=1.5'), ('tinystories', '--source=web'),
-    ('tinystories', '--max_samples=-5'), ('tinystories', '--vocab_size=100'),
-    ('tinystories', '--tokenizer=char'), ('openwebtext', '--val_documents=40 --max_samples=40'),
-    ('openwebtext', '--val_documents=40 --max_samples=10'), ('openwebtext', '--val_documents=0'),
-    ('openwebtext', '--val_documents=40 --max_samples=-1')])
+    *(('tinystories', flag) for flag in ('--max_samples=-5', '--vocab_size=100', '--tokenizer=char')),
+    *(('openwebtext', f'--val_documents={n} --max_samples={limit}') for n, limit in (
+        (40, 40), (40, 10), (0, 0), (40, -1)))])
 def test_impossible_settings_and_val_that_leaves_nothing_for_train_are_one_line(name, flags):
     source = '--source=builtin' if name == 'tinystories' else '--input=play.txt'
     assert flags.split('=')[0].strip('-') + ': expected' in error_of(prepare, name, source, *flags.split())
@@ -177,9 +172,9 @@ def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_a
 
 
 def parquet(path, texts, column='text'):
-    pyarrow, parquet = pytest.importorskip('pyarrow'), pytest.importorskip('pyarrow.parquet')
+    table = pytest.importorskip('pyarrow').table({column: texts})
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.table({column: texts}), path, row_group_size=50)
+    pytest.importorskip('pyarrow.parquet').write_table(table, path, row_group_size=50)
     return path
 
 
@@ -195,13 +190,12 @@ def hub(monkeypatch, server, tmp_path):
 def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys, monkeypatch):
     rows = [f'  Story {i} of a fox.\n' for i in range(300)]
     parquet(hub / 'train-0.parquet', rows)
-    parquet(hub / 'validation-0.parquet', [f'Tale {i} of a hen.' for i in range(40)])
+    parquet(hub / 'validation-0.parquet', ['A tale of a hen.'] * 40)
     monkeypatch.setattr(sys, 'path', list(sys.path))
     module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
     module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
     module['main']()
-    assert texts_of() == {'train': [f'Story {i} of a fox.' for i in range(120)],
-                          'val': [f'Tale {i} of a hen.' for i in range(40)]}
+    assert texts_of() == {'train': [text.strip() for text in rows[:120]], 'val': ['A tale of a hen.'] * 40}
     assert 'good, 120 stories' in capsys.readouterr().out
     assert list(download.hub_documents('good', skip=295)) == rows[295:]
 
@@ -223,14 +217,14 @@ def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_res
         parquet(tmp_path / 'shards' / f'{i}.parquet', [text or None for text in texts[i * 100:i * 100 + 100]])
     local_documents, batches = download.local_documents, write.batches
 
-    def interrupted(path, after):
+    def stopped(path, after):
         yield from islice(local_documents(path), after)
-        raise KeyboardInterrupt
+        interrupted()
 
     monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
     for after in 70, 200:
         with monkeypatch.context() as patch:
-            patch.setattr(download, 'local_documents', functools.partial(interrupted, after=after))
+            patch.setattr(download, 'local_documents', functools.partial(stopped, after=after))
             assert 'the same command resumes' in error_of(write_corpus, 'stopped', 'shards')
         assert 'meta.json' in error_of(bins.load_meta, 'stopped')
     assert write_corpus('stopped', 'shards') == {'val': texts[:40], 'train': texts[40:]}
@@ -306,12 +300,10 @@ def test_an_address_or_the_hub_is_reachable_or_a_reason_is_given_in_time(server,
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device that is always full')
 def test_a_download_appears_only_when_it_is_the_right_one(server, tmp_path):
-    path, sha256 = str(tmp_path / 'input.txt'), hashlib.sha256(PLAY.encode()).hexdigest()
+    path, sha256 = tmp_path / 'input.txt', hashlib.sha256(PLAY.encode()).hexdigest()
     for page, why in ('nosuch', '404'), ('portal', 'sent another file'), ('half', 'was lost'):
-        assert why in network.fetch(f'{server}/{page}', path, sha256) and not os.path.exists(path)
-    assert network.fetch(f'{server}/play', path, sha256) == ''
-    with open(path, encoding='utf-8') as file:
-        assert file.read() == PLAY
+        assert why in network.fetch(f'{server}/{page}', str(path), sha256) and not path.exists()
+    assert network.fetch(f'{server}/play', str(path), sha256) == '' and path.read_bytes() == PLAY.encode()
     assert 'No space left' in error_of(network.fetch, f'{server}/play', '/dev/full', sha256)
 
 

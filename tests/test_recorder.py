@@ -246,16 +246,9 @@ def test_a_run_outlives_a_stdout_that_is_full_or_gone(dataset, tmp_path, setup):
     assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 2
 
 
-def test_wandb_gets_the_log_offline_and_its_failure_ends_no_run(train, wandb, tmp_path, monkeypatch):
+def test_wandb_gets_the_log_offline(train, wandb, tmp_path):
     result = train('--max_iters=2', '--wandb_log', '--wandb_run_name=mine', *BRIEF)
     assert result.status == 0 and 'wandb:' not in result.out, result
     wandb.teardown()
     runs = list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert len(runs) == 1 and b'val_loss' in runs[0].read_bytes()
-
-    def fail(**settings):
-        raise TimeoutError # an error without text
-
-    monkeypatch.setattr(wandb, 'init', fail)
-    result = train('--max_iters=2', '--wandb_log', '--overwrite', *BRIEF)
-    assert result.status == 0 and 'wandb: ' in result.out and len(log_of(tmp_path / 'out')) == 2

@@ -11,7 +11,6 @@ from conftest import TINY, assert_same_run, files, fork, is_one_line, log_of, pr
 
 from lib.checkpoint import save
 
-CONSTANT = '--learning_rate=0', '--muon_learning_rate=0' # so that a loss shows which text it is of
 BRIEF = '--eval_tokens=256', '--lr_decay_iters=9'
 
 
@@ -63,23 +62,6 @@ def test_checkpoints_of_another_run_are_never_replaced_though_it_cannot_be_resum
     result = train('--max_iters=2', '--keep=1', '--init_from=auto', *BRIEF) # for jobs that nobody watches
     kept = tmp_path / 'out' / ('best.old.pt' if left == 'best.pt' else left)
     assert kept.read_bytes() == before and result.status == (left != 'best.pt')
-
-
-def test_a_run_resumed_with_other_micro_batches_sees_the_same_text(train, tmp_path):
-    train('--max_iters=6', '--out_dir=whole', *BRIEF)
-    train('--max_iters=3', '--out_dir=cut', *BRIEF)
-    result = train('--max_iters=6', '--out_dir=cut', '--init_from=resume', *BRIEF, '--batch_size=1',
-                   '--gradient_accumulation_steps=4')
-    assert 'resume: batch_size was 4, is now 1' in result.out
-    for mine, theirs in zip(log_of(tmp_path / 'cut'), log_of(tmp_path / 'whole'), strict=True):
-        assert abs(mine['loss'] - theirs['loss']) < 1e-5
-
-
-def test_the_first_update_after_resuming_sees_text_that_the_run_has_not_seen(train, tmp_path):
-    train('--max_iters=3', *BRIEF, *CONSTANT)
-    train('--max_iters=6', *BRIEF, *CONSTANT, '--init_from=resume')
-    losses = [record['loss'] for record in log_of(tmp_path / 'out')]
-    assert len(set(losses)) == len(losses) == 6
 
 
 @pytest.mark.slow

@@ -3,9 +3,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 from itertools import islice
 
 import numpy as np
@@ -73,33 +70,6 @@ def test_an_id_outside_the_vocabulary_is_refused_and_the_old_bins_stay(stories_f
     assert f'{wrong:,}' in message and '64' in message
     assert 'train.bin: expected 2 tokens' in error_of(write_stories, stories_folder, STORIES[:10]) # no train
     assert before.items() <= files(stories_folder).items()
-
-
-def test_sizes_have_units():
-    assert list(map(write.format_bytes, [0, 999, 1000, 18e9, 5e13])) == [
-        '0 bytes', '999 bytes', '1.0 kB', '18.0 GB', '50,000.0 GB']
-
-
-KILLED = '''
-import os, signal, sys
-from data import write
-from data.tokenizer import CharTokenizer
-
-def texts():
-    yield 'some text ' * 50_000
-    os.kill(os.getpid(), signal.SIGKILL)
-
-write.batches = lambda texts, batches=write.batches: batches(texts, 1000)
-write.write_dataset(sys.argv[1], {'train': ['some text'], 'val': texts()}, CharTokenizer('emost x'), 'a test')
-'''
-
-
-def test_a_preparation_killed_half_way_leaves_tmp_files_that_are_refused(tmp_path):
-    done = subprocess.run([sys.executable, '-c', KILLED, tmp_path], cwd=os.path.dirname(bins.DATA))
-    assert done.returncode == -signal.SIGKILL
-    assert sorted(os.listdir(tmp_path)) == ['train.bin.tmp', 'val.bin.tmp']
-    assert os.path.getsize(tmp_path / 'val.bin.tmp') > 900_000 # half of it was written
-    assert 'meta.json, found no train.bin and no val.bin' in error_of(bins.load_meta, tmp_path)
 
 
 # the old meta.json is removed, then train.bin, val.bin and meta.json are replaced
