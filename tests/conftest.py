@@ -145,9 +145,10 @@ def proc_kilobytes(name):
         return int(dict(line.split(':') for line in f)[name].split()[0])
 
 
-def is_one_line(result):
-    """Whether a run ended as a user's mistake should: status 1, one line, no traceback."""
-    return result.status == 1 and result.message and '\n' not in result.message
+def mistake(result):
+    """The message of a run that ended as a user's mistake should: status 1, one line, no traceback."""
+    assert result.status == 1 and result.message and '\n' not in result.message, result
+    return result.message
 
 
 def read(path):

@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 
 import pytest
 import torch
-from conftest import error_of, files, is_one_line, mangled, random_model, replaced, run, same
+from conftest import error_of, files, mangled, mistake, random_model, replaced, run, same
 
 import train as training
 from data import bins
@@ -154,7 +154,7 @@ def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_pat
         if not wrong:
             write_zip(path, pickled(make_folder(str(tmp_path / 'executed'))))
         before = files(tmp_path)
-        assert is_one_line(run('train.py', *words, cwd=tmp_path))
+        assert mistake(run('train.py', *words, cwd=tmp_path))
         assert files(tmp_path) == before
     assert not (tmp_path / 'executed').exists()
 

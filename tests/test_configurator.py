@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPO, error_of, is_one_line, run
+from conftest import REPO, error_of, mistake, run
 
 from configurator import ALIASES, RENAMED, configure
 
@@ -293,8 +293,7 @@ def test_a_python_that_is_too_old_can_parse_a_script_and_ends_it_in_one_line(tmp
     for path in 'configurator', 'lib/recipe', 'train', 'sample', 'bench', 'data/text/prepare':
         ast.parse(Path(REPO, f'{path}.py').read_text(encoding='utf-8'), feature_version=(3, 8))
     monkeypatch.setattr(sys, 'version_info', (3, 9))
-    result = run('train.py', cwd=tmp_path)
-    assert is_one_line(result) and ': expected Python 3.10 or newer, got ' in result.message
+    assert ': expected Python 3.10 or newer, got ' in mistake(run('train.py', cwd=tmp_path))
 
 
 @pytest.mark.parametrize('message, patience, printed', [

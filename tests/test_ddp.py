@@ -4,7 +4,7 @@ import signal
 import socket
 
 import pytest
-from conftest import TINY, assert_same_run, fork, is_one_line, log_of, process, read, run
+from conftest import TINY, assert_same_run, fork, log_of, mistake, process, read, run
 
 from data import bins
 
@@ -112,6 +112,5 @@ def test_data_that_is_not_prepared_is_refused_before_the_processes_join(tmp_path
         monkeypatch.setenv(*each)
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
     words = '--dataset=text', '--input=my.txt', '--out_dir=out', *WORDS
-    result = run('train.py', *words, cwd=tmp_path)
-    assert is_one_line(result) and 'first run: python ' in result.message, result
+    assert 'first run: python ' in mistake(run('train.py', *words, cwd=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ['my.txt']

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from conftest import TINY, assert_same_run, files, fork, is_one_line, log_of, prepared, read, run, run_forked
+from conftest import TINY, assert_same_run, files, fork, log_of, mistake, prepared, read, run, run_forked
 
 from lib.checkpoint import save
 
@@ -40,7 +40,7 @@ def test_a_run_keeps_others_out_of_its_folder_until_it_is_killed_and_resumes_bit
     (tmp_path / 'my.txt').write_text('another text\n' * 99, encoding='utf-8') # must not replace the data
     for more in (['--overwrite', '--dataset=text', '--input=my.txt'], ['--init_from=resume']):
         second = train(*flags, '--max_iters=5', '--out_dir=cut', *more)
-        assert is_one_line(second) and f'cut is in use by process {child.pid} on ' in second.message
+        assert f'cut is in use by process {child.pid} on ' in mistake(second)
     assert child.is_alive() and log_of(tmp_path / 'cut')[0]['iter'] == 1
     assert not (tmp_path / 'cut' / 'data').exists()
     child.kill() # SIGKILL: it cannot clean up
@@ -57,8 +57,7 @@ def test_checkpoints_of_another_run_are_never_replaced_though_it_cannot_be_resum
     for name in {'best.pt', 'ckpt.pt', 'ckpt.prev.pt', 'ckpt-0000002.pt'} - {left}:
         (tmp_path / 'out' / name).unlink(missing_ok=True)
     before = (tmp_path / 'out' / left).read_bytes()
-    result = train('--max_iters=2', '--keep=1', *BRIEF)
-    assert is_one_line(result) and f'out already holds a run ({left})' in result.message
+    assert f'out already holds a run ({left})' in mistake(train('--max_iters=2', '--keep=1', *BRIEF))
     result = train('--max_iters=2', '--keep=1', '--init_from=auto', *BRIEF) # for jobs that nobody watches
     kept = tmp_path / 'out' / ('best.old.pt' if left == 'best.pt' else left)
     assert kept.read_bytes() == before and result.status == (left != 'best.pt')
@@ -153,7 +152,7 @@ def test_changed_settings_are_printed_and_used_and_a_changed_shape_is_refused(tr
     before = files(tmp_path)
     wrong = train('--max_iters=6', '--init_from=resume', '--n_layer=12')
     expected = 'ckpt.pt: n_layer is 2 in the checkpoint, and 12 on the command line'
-    assert is_one_line(wrong) and expected in wrong.message
+    assert expected in mistake(wrong)
     assert files(tmp_path) == before
     result = train('--max_iters=4', *BRIEF, '--init_from=resume', '--weight_decay=0.5', '--beta2=0.5')
     assert 'resume: weight_decay was 0.1, is now 0.5' in result.out
@@ -166,7 +165,7 @@ def test_a_run_is_replaced_only_with_overwrite_and_then_completely(train, tmp_pa
     train('--max_iters=2', '--keep=1', *BRIEF)
     before = files(tmp_path)
     result = train('--max_iters=3')
-    assert is_one_line(result) and '--init_from=resume' in result.message and '--overwrite' in result.message
+    assert '--init_from=resume' in result.message and '--overwrite' in mistake(result)
     assert files(tmp_path) == before
     assert train('--max_iters=3', '--overwrite', *BRIEF).status == 0
     assert {path.name for path in (tmp_path / 'out').glob('*.pt')} == {'ckpt.pt', 'best.pt'}
@@ -181,7 +180,7 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
     assert first.status == 0 and 'out/data: not prepared yet; running: python ' in first.out, first
     prepared_bins = files(tmp_path / 'out' / 'data')
     other = run('train.py', '--input=new.txt', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path)
-    assert is_one_line(other) and 'expected --input=my.txt' in other.message, other
+    assert 'expected --input=my.txt' in mistake(other)
     for more in [], [f'--input={tmp_path}/./my.txt']: # names no text, or the same by another path
         result = run('train.py', *flags, '--max_iters=3', '--init_from=resume', *more, cwd=tmp_path)
     assert result.status == 0, result.message
@@ -196,8 +195,7 @@ def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, t
     before, other = files(tmp_path / 'out'), prepared(text * 20, tmp_path / 'first')
     for flags in [other], []: # with --dataset and without
         words = '--init_from=resume', '--max_iters=4', *TINY, '--out_dir=out', *flags
-        result = run('train.py', *words, cwd=tmp_path)
-        assert is_one_line(result) and 'got other tokens' in result.message, result
+        assert 'got other tokens' in mistake(run('train.py', *words, cwd=tmp_path))
     assert files(tmp_path / 'out') == before
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from conftest import is_one_line, read, run
+from conftest import mistake, read, run
 
 import sample as script
 from data.tokenizer import CharTokenizer, from_json
@@ -94,7 +94,7 @@ def test_the_best_checkpoint_of_a_folder_or_the_given_file_is_loaded(sample, run
 @pytest.mark.parametrize('flag', ['--out_dir=nosuch', '--checkpoint=nosuch.pt', '--checkpoint=.'])
 def test_a_missing_checkpoint_ends_in_one_line_with_the_command_that_trains_one(sample, flag):
     result = sample(flag)
-    assert is_one_line(result) and result.message.startswith(flag.partition('=')[2])
+    assert mistake(result).startswith(flag.partition('=')[2])
     assert 'python train.py config/train_tinystories.py' in result.message
 
 
@@ -108,12 +108,12 @@ def test_a_checkpoint_of_nanogpt_needs_the_tokenizer_of_its_dataset(sample, tmp_
     (tmp_path / 'code.pkl').write_bytes(b'cos\nsystem\n(S"touch executed"\ntR.')
     words = '--checkpoint=theirs.pt', '--start=ab', '--temperature=0'
     assert printed(sample(*words, '--tokenizer=meta.pkl')) == [greedy(tmp_path / 'ours.pt', 'ab')]
-    assert is_one_line(result := sample(*words)) and '--tokenizer=' in result.message
+    assert '--tokenizer=' in mistake(sample(*words))
     for name in 'large.pkl', 'small.pkl', 'code.pkl', 'nosuch.json':
-        assert is_one_line(result := sample(*words, f'--tokenizer={name}')) and name in result.message
+        assert name in mistake(sample(*words, f'--tokenizer={name}'))
     assert not (tmp_path / 'executed').exists()
     result = sample('--tokenizer=meta.pkl') # the checkpoint has a tokenizer
-    assert is_one_line(result) and 'leave --tokenizer out' in result.message
+    assert 'leave --tokenizer out' in mistake(result)
 
 
 def test_an_untrained_model_is_shown_in_a_table_and_sampled(tmp_path):
@@ -187,11 +187,11 @@ def test_prompts_of_a_file_are_completed_as_each_would_be_alone_and_written(samp
     ('Hello', "'H'"), ('a dog ' * 9, "at most 32 tokens (block_size), got 54: 'a"), ('a\udcff', r'a\udcff')])
 def test_a_prompt_that_cannot_be_read_ends_in_one_line_before_generating(sample, tmp_path, prompt, said):
     result = sample(f'--start={prompt}')
-    assert is_one_line(result) and result.message.startswith('start: ') and said in result.message
+    assert result.message.startswith('start: ') and said in mistake(result)
     if '\udcff' not in prompt:
         (tmp_path / 'prompts.txt').write_text(f'the cat\n\n{prompt}\n', encoding='utf-8')
         result = sample('--prompts=prompts.txt', '--out_file=x.jsonl')
-        assert is_one_line(result) and result.message.startswith('prompts.txt:3: ') and said in result.message
+        assert result.message.startswith('prompts.txt:3: ') and said in mistake(result)
         assert 'the cat' not in result.out and os.listdir(tmp_path) == ['prompts.txt']
 
 
@@ -266,6 +266,5 @@ def test_settings_that_are_invalid_or_have_no_effect_end_in_one_line(sample, tmp
     (tmp_path / 'empty.txt').write_text(' \n\n')
     (tmp_path / 'image.jpg').write_bytes(b'\xff\xd8\xff')
     first, *rest = flags.split(' --')
-    result = sample('--out_file=x.jsonl', first, *(f'--{word}' for word in rest))
-    assert is_one_line(result) and said in result.message
+    assert said in mistake(sample('--out_file=x.jsonl', first, *(f'--{word}' for word in rest)))
     assert sorted(os.listdir(tmp_path)) == ['empty.txt', 'image.jpg']

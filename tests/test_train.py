@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from conftest import REPO, TINY, files, is_one_line, log_of, prepared, process, read, run, run_forked, same
+from conftest import REPO, TINY, files, log_of, mistake, prepared, process, read, run, run_forked, same
 
 from data import bins
 from data.tinystories.stories import stories
@@ -95,7 +95,7 @@ def test_settings_that_are_invalid_end_in_one_line_and_leave_nothing(train, tmp_
     (tmp_path / 'file.txt').write_text('mine', encoding='utf-8')
     before = files(tmp_path)
     result = train('--max_iters=3', *flags.split())
-    assert is_one_line(result) and (expected in result.message or re.search(expected, result.message)), result
+    assert expected in mistake(result) or re.search(expected, result.message), result
     assert files(tmp_path) == before
 
 
@@ -136,7 +136,7 @@ def test_eval_only_prints_the_same_loss_with_any_seed_and_writes_nothing(train, 
     assert files(tmp_path) == before
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
     own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
-    assert is_one_line(own_text) and 'got none; first run: python ' in own_text.message # it prepares nothing
+    assert 'got none; first run: python ' in mistake(own_text) # it prepares nothing
     assert files(tmp_path).keys() - before.keys() == {(tmp_path / 'my.txt').relative_to(tmp_path)}
 
 
@@ -146,7 +146,7 @@ def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_w
     torch.save({'model': model.state_dict(), 'model_args': shape, 'iter_num': 1}, tmp_path / 'nano.pt')
     (tmp_path / 'my.txt').write_text('abcd ' * 99, encoding='utf-8')
     result = run('train.py', '--init_from=nano.pt', '--input=my.txt', '--out_dir=out', *TINY, cwd=tmp_path)
-    assert is_one_line(result) and 'prepare.py --input=my.txt --tokenizer=meta.pkl' in result.message
+    assert 'prepare.py --input=my.txt --tokenizer=meta.pkl' in mistake(result)
     assert not (tmp_path / 'out').exists()
 
 
