@@ -38,8 +38,10 @@ def whole(dataset, tmp_path_factory):
     return folder, out
 
 
-def test_two_processes_train_as_one_does_with_the_same_total_batch(whole):
-    folder, _ = whole
+def test_two_processes_train_as_one_does_with_the_same_total_batch_and_one_prints(whole):
+    folder, out = whole
+    words = '| 2 processes', 'model modern', ' tok/s ', '| val '
+    assert [out.count(word) for word in words] == [1, 1, 5, 3] and words[0] in out.splitlines()[0]
     for key in ('loss', 'val_loss', 'norm', 'epoch', 'tokens'):
         one, two = ([record[key] for record in log_of(folder / out, key)] for out in ('one', 'two'))
         assert len(one) == len(two) >= 3
@@ -47,13 +49,6 @@ def test_two_processes_train_as_one_does_with_the_same_total_batch(whole):
     one, two = (read(folder / out / 'ckpt.pt')['model'] for out in ('one', 'two'))
     assert one.keys() == two.keys()
     assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
-
-
-def test_of_several_processes_one_prints(whole):
-    out = whole[1]
-    assert '| 2 processes' in out.splitlines()[0]
-    words = '| 2 processes', 'model modern', ' tok/s ', '| val '
-    assert [out.count(word) for word in words] == [1, 1, 5, 3]
 
 
 def test_two_processes_resume_bit_for_bit_and_one_continues_to_rounding(whole, dataset):
