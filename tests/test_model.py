@@ -63,17 +63,6 @@ def test_logits_of_left_padded_sequences_equal_those_of_each_alone_for_every_cut
             assert torch.allclose(logits[-len(alone):], alone, atol=1e-5)
 
 
-@torch.no_grad()
-def test_a_cache_continues_the_sequences_that_are_selected(model):
-    idx, padding, rows = random_tokens(3, 16), torch.tensor([0, 3, 2]), torch.tensor([2, 0, 2, 1])
-    cache = KVCache(model, 3, 16, padding)
-    model(idx[:, :9], cache=cache)
-    cache.select(rows)
-    for logits, row in zip(model(idx[rows, 9:], cache=cache), rows.tolist(), strict=True):
-        alone = model(idx[row:row + 1, padding[row]:])[0]
-        assert torch.allclose(logits, alone[-7:], atol=1e-5)
-
-
 def test_the_generation_loop_without_a_cache_equals_greedy_decoding_with_one(model):
     idx = random_tokens(2, 4)
     expected = torch.stack(list(generate(model, idx, 12)), dim=1)
