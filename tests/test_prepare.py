@@ -174,28 +174,6 @@ def parquet(path, texts, column='text'):
     return path
 
 
-@pytest.fixture
-def hub(monkeypatch, server, tmp_path):
-    """A hub that has the dataset good; what load_dataset then reads is the folder of that name."""
-    monkeypatch.setenv('HF_ENDPOINT', server)
-    monkeypatch.setattr(pytest.importorskip('datasets').config, 'HF_DATASETS_CACHE', str(tmp_path / 'cache'))
-    return tmp_path / 'good'
-
-
-@pytest.mark.slow # importing datasets takes seconds
-def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys, monkeypatch):
-    rows = [f'  Story {i} of a fox.\n' for i in range(300)]
-    parquet(hub / 'train-0.parquet', rows)
-    parquet(hub / 'validation-0.parquet', ['A tale of a hen.'] * 40)
-    monkeypatch.setattr(sys, 'path', list(sys.path))
-    module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
-    module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
-    module['main']()
-    assert texts_of() == {'train': [text.strip() for text in rows[:120]], 'val': ['A tale of a hen.'] * 40}
-    assert 'good, 120 stories' in capsys.readouterr().out
-    assert list(download.hub_documents('good', skip=295)) == rows[295:]
-
-
 TEXTS = [f'Document {i}. ' + 'It says this and that. ' * (i % 9) for i in range(300)]
 CORPUS = download.HubCorpus('good', '', documents=300, tokens_each=50, download_bytes_each=100)
 
@@ -230,14 +208,24 @@ def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_res
     assert write_corpus('part', 'shards', max_samples=100) == {'val': texts[:40], 'train': texts[40:100]}
 
 
-@pytest.mark.slow
-def test_a_corpus_from_the_hub_says_what_it_takes_and_refuses_a_small_disk_or_a_hub_that_breaks_off(
-        hub, capsys):
-    path = parquet(hub / 'train-0.parquet', TEXTS)
+@pytest.mark.slow # importing datasets takes seconds
+def test_a_dataset_of_the_hub_keeps_its_splits_says_what_it_takes_and_refuses_a_small_disk_or_a_broken_hub(
+        server, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv('HF_ENDPOINT', server) # where good exists; load_dataset then reads the folder good
+    monkeypatch.setattr(pytest.importorskip('datasets').config, 'HF_DATASETS_CACHE', str(tmp_path / 'cache'))
+    path = parquet(tmp_path / 'good' / 'train-0.parquet', TEXTS)
     assert write_corpus('out', '') == {'val': TEXTS[:40], 'train': TEXTS[40:]}
     lines = capsys.readouterr().out.splitlines()
     assert '300 documents' in lines[0] and '30.0 kB' in lines[0] # network
     assert '30.0 kB' in lines[1] and 'memory' in lines[1] # disk
+    assert list(download.hub_documents('good', skip=295)) == TEXTS[295:]
+    parquet(tmp_path / 'good' / 'validation-0.parquet', ['A tale of a hen.'] * 40)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
+    module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
+    module['main']()
+    assert texts_of() == {'train': [text.strip() for text in TEXTS[:120]], 'val': ['A tale of a hen.'] * 40}
+    assert 'good, 120 stories' in capsys.readouterr().out
     message = error_of(write_corpus, 'large', '', corpus=replace(CORPUS, documents=10**15))
     assert 'of free disk space' in message and '--max_samples' in message
     path.write_bytes(path.read_bytes()[:-1000])
