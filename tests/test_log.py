@@ -1,5 +1,6 @@
 """log.jsonl, the loss curve, wandb, the clock and the lines that are printed."""
 import io
+import itertools
 import json
 import math
 import os
@@ -38,9 +39,8 @@ def test_each_record_is_a_line_of_json_a_new_run_begins_an_empty_log_and_a_folde
 
 def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
     log = Log(path, 0, 0)
-    for i in range(1, 7):
-        log.write({'iter': i, 'loss': 1 / 3})
-        log.write({'iter': i, 'val_loss': 1 / 7})
+    for i, key in itertools.product(range(1, 7), ('loss', 'val_loss')):
+        log.write({'iter': i, key: 1 / 3})
     before = path.read_text(encoding='utf-8').splitlines()
     with open(path, 'a', encoding='utf-8') as file:
         file.write('{"iter": 3, "lo') # cut short by a crash
@@ -90,24 +90,21 @@ def test_a_closed_or_full_stdout_ends_nothing_and_characters_it_lacks_become_num
 @pytest.mark.parametrize('folder, records', [
     ('out', [PROGRESS, VALIDATION]), ('empty', []), ('a$^$b', [VALIDATION, PROGRESS | {'loss': math.nan}]),
     ('inf', [{'iter': 1, 'loss': math.inf}, {'iter': 2, 'loss': 2.0}])])
-def test_the_loss_curve_is_a_picture_whatever_the_log_holds(tmp_path, path, capsys, records, folder):
-    (tmp_path / folder).mkdir()
+def test_the_loss_curve_is_a_picture_whatever_the_log_holds_or_one_line(
+        tmp_path, path, capsys, monkeypatch, records, folder):
+    pyplot, picture = pytest.importorskip('matplotlib.pyplot'), tmp_path / folder / 'loss.png'
     log = Log(path, 0, 0)
     for record in records:
         log.write(record)
-    draw_loss(path, tmp_path / folder / 'loss.png')
-    from matplotlib import pyplot
-    height, width, _ = pyplot.imread(tmp_path / folder / 'loss.png').shape
+    draw_loss(path, picture)
+    assert 'could not be written (No such file or directory)' in capsys.readouterr().out
+    (tmp_path / folder).mkdir()
+    draw_loss(path, picture)
+    height, width, _ = pyplot.imread(picture).shape
     assert 300 < height < width and os.listdir(tmp_path / folder) == ['loss.png']
-
-
-def test_a_picture_that_cannot_be_made_is_reported_in_one_line(tmp_path, path, capsys, monkeypatch):
-    draw_loss(path, tmp_path / 'missing' / 'loss.png')
     monkeypatch.setattr('matplotlib.pyplot.subplots', lambda **_: 1 / 0)
-    draw_loss(path, tmp_path / 'loss.png')
-    unwritten, undrawn = capsys.readouterr().out.splitlines()
-    assert 'could not be written (No such file or directory)' in unwritten
-    assert undrawn == 'loss curve: not drawn (ZeroDivisionError: division by zero)'
+    draw_loss(path, picture)
+    assert capsys.readouterr().out == 'loss curve: not drawn (ZeroDivisionError: division by zero)\n'
 
 
 def test_lines_have_a_unit_on_every_number_their_columns_stay_in_place_and_what_is_unknown_is_left_out():
