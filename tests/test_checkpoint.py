@@ -29,8 +29,6 @@ def read_and_build(path):
     return build(read_checkpoint(path), 'ckpt.pt').eval()
 
 
-# ---- a model in its file ----
-
 @pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
 def test_a_saved_model_comes_back_bit_for_bit_and_works_with_a_shorter_context(shape, tmp_path):
     model = random_model(**shape)
@@ -65,8 +63,6 @@ def test_a_head_that_is_missing_untied_or_not_finite_in_the_model_is_refused(fam
         del checkpoint['model']['lm_head.weight']
     assert message in error_of(build, checkpoint, 'ckpt.pt')
 
-
-# ---- older and foreign layouts ----
 
 def nanogpt(model, prefix='', **args):
     """What nanoGPT's train.py writes; old versions store the causal masks, too."""
@@ -126,8 +122,6 @@ def test_a_checkpoint_of_a_future_or_impossible_format_is_refused(tmp_path, numb
     assert 'got a pickle, as before torch 1.6' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
 
 
-# ---- the checksum ----
-
 W, B = torch.arange(6.).view(2, 3), torch.tensor([1, 2])
 CONTENT = {'model': {'w': W, 'b': B}, 'list': [1, [2, 'x'], None], 'rate': 0.1, 'flag': True, 'name': 'a',
            'empty': torch.empty(0), 'pair': (1, 2)}
@@ -178,8 +172,6 @@ def test_values_that_loading_could_not_check_are_not_saved(tmp_path, value):
     assert os.listdir(tmp_path) == []
 
 
-# ---- snapshots ----
-
 def test_a_snapshot_does_not_change_with_the_tensors_and_keeps_which_of_them_share_memory(tmp_path):
     model = random_model(**MODERN | {'arch': 'gpt2', 'vocab_size': 1000})
     w = torch.arange(16.).view(4, 4)
@@ -195,8 +187,6 @@ def test_a_snapshot_does_not_change_with_the_tensors_and_keeps_which_of_them_sha
     save(copy, tmp_path / 'ckpt.pt') # the tied table once
     assert 4 * model.n_params() < os.path.getsize(tmp_path / 'ckpt.pt') < 4 * model.n_params() + 15_000
 
-
-# ---- which file is read ----
 
 def change_byte(path, old, new):
     content = path.read_bytes()
@@ -260,8 +250,6 @@ def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused_with_how_to_use_
     message = error_of(load_initial_checkpoint, 'resume', str(tmp_path))
     assert f'--init_from={tmp_path}/ckpt.pt --out_dir=ANOTHER' in message
 
-
-# ---- a checkpoint against the data ----
 
 @pytest.mark.parametrize('n_chars, tokenizer, message', [
     (61, None, ''), (60, None, 'expected data of 61 characters or GPT-2 tokens, got 60'),

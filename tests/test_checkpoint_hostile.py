@@ -48,8 +48,6 @@ def read_and_build(path):
     return checkpoint
 
 
-# ---- random damage ----
-
 def damaged_metadata(rng, content):
     """One bit or byte changed among names, sizes and the checksum, or in the directory of the zip file."""
     pickle_end = content.index(b'PK', content.index(b'data.pkl') + 1)
@@ -86,8 +84,6 @@ def test_a_file_of_another_kind_ends_in_one_line(tmp_path, content):
         (tmp_path / 'ckpt.pt').write_bytes(content + more)
         assert 'ckpt.pt: ' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
 
-
-# ---- impossible contents with a correct checksum ----
 
 @pytest.mark.parametrize('wrong', [
     {'model': None}, {'model': [1]}, {'model': {}}, {'model_config': None}, {'model_config': {'n_layer': 1}},
@@ -159,8 +155,6 @@ def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_pat
         assert files(tmp_path) == before
     assert not (tmp_path / 'executed').exists()
 
-
-# ---- hostile pickles ----
 
 class Call:
     """Pickled, a call of a function; when that is unpickled without restrictions, it is executed."""

@@ -127,8 +127,6 @@ def test_a_config_that_finetunes_gpt2_runs_from_its_weights(tmp_path, no_network
     assert (tmp_path / 'out' / 'ckpt.pt').exists()
 
 
-# ---- the shape of the repository ----
-
 # of a top-level file or folder; 4 for the rest, the scripts
 LEVELS = {'configurator': 1, 'model': 1, 'data': 2, 'lib': 3, 'bench': 5, 'tools': 6}
 

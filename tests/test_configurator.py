@@ -97,8 +97,6 @@ def test_derived_values_come_after_the_command_line_and_config_files(play):
         assert namespace['n_embd'] == n_embd
 
 
-# ---- flags ----
-
 GIVEN = {
     # the value follows an equals sign or is the next word; it gets the type of the default
     'n_embd': {'--n-embd=3': 3, '--n_embd 3': 3},
@@ -174,8 +172,6 @@ def test_other_names_of_a_setting_are_accepted_and_former_ones_in_config_files(t
     assert found.settings == {new: 'a', old: 'c'} # a setting comes before an alias of its name
 
 
-# ---- config files ----
-
 def test_a_config_file_is_in_the_working_directory_or_else_beside_the_script_or_the_nearest_is_named(play):
     name = write_config(play, 'n_layer = 2', 'train_stories')
     assert play(name)['config'].files == (str(play.folder / name),)
@@ -242,8 +238,6 @@ def test_help_lists_settings_by_group_with_type_default_and_comment_before_anyth
         assert part in text
     assert others.startswith('  --embedding_dimension for --n_embd, --number_of_layers for --n_layer, --prom')
 
-
-# ---- how a script ends ----
 
 @pytest.fixture
 def shell(tmp_path):

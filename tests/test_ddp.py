@@ -95,8 +95,6 @@ def test_torchrun_starts_a_run_and_a_mistake_is_one_line_once(whole, dataset, tm
     assert bad.returncode == 1 and bad.stderr.count('train.py: n_embd must be a multiple') == 1
 
 
-# ---- environment variables ----
-
 VARIABLES = {'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost',
              'MASTER_PORT': '1'}
 

@@ -22,8 +22,6 @@ def path(tmp_path):
     return tmp_path / 'log.jsonl'
 
 
-# ---- log.jsonl ----
-
 def test_each_record_is_a_line_of_json_a_new_run_begins_an_empty_log_and_a_folder_is_refused(path):
     assert read_log(path) == [] # without a file
     log = Log(path, 0, 0)
@@ -69,8 +67,6 @@ def test_a_full_disk_costs_lines_with_one_warning_and_leaves_complete_lines(path
     assert path.read_text(encoding='utf-8').splitlines() == [f'{{"iter": {i}, "loss": 1.0}}' for i in (1, 4)]
     assert capsys.readouterr().out.count('WARNING: ') == 1
 
-
-# ---- printing and drawing ----
 
 def test_a_closed_or_full_stdout_ends_nothing_and_characters_it_lacks_become_numbers(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii', newline='\n')
@@ -136,8 +132,6 @@ def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_
     now[0] += 5
     assert clock.lap() == 5.0 and clock.laps == 2 # no update since the last lap
 
-
-# ---- wandb ----
 
 def test_a_wandb_that_cannot_start_gives_none_and_one_line(wandb, monkeypatch, capsys):
     monkeypatch.setenv('WANDB_MODE', 'no such mode')

@@ -32,8 +32,6 @@ def test_the_loss_at_initialization_is_near_the_logarithm_of_vocab_size(model):
     assert abs(loss.item() - math.log(61)) < 0.1
 
 
-# ---- the KV cache ----
-
 def cached_logits(model, idx, cut, size, padding=None, shrink=False):
     """Logits (B, T, V) of idx with a KV cache: a prompt of cut tokens, one token alone, the rest."""
     cache, parts = KVCache(model, idx.size(0), size, padding), []
@@ -68,8 +66,6 @@ def test_the_generation_loop_without_a_cache_equals_greedy_decoding_with_one(mod
     expected = torch.stack(list(generate(model, idx, 12)), dim=1)
     assert torch.equal(model.generate(idx, 12, temperature=1e-6), torch.cat((idx, expected), dim=1))
 
-
-# ---- other implementations ----
 
 def test_flops_per_token_equal_what_torch_counts(model):
     from torch.utils.flop_counter import FlopCounterMode
@@ -123,8 +119,6 @@ def test_modern_equals_qwen3_of_transformers_after_renaming_and_splitting(tied):
     with torch.no_grad():
         assert torch.allclose(ours(idx), theirs(idx).logits, atol=1e-5)
 
-
-# ---- attention and loss: the formulas and the fast versions ----
 
 def random_qkv(T, S, kv_heads, dtype):
     torch.manual_seed(0)
@@ -203,8 +197,6 @@ def test_torch_compile_gets_one_graph_for_training_one_for_evaluation_and_never_
     assert len(graphs) == 2
     torch.compiler.reset()
 
-
-# ---- hyperparameters ----
 
 @pytest.mark.parametrize('wrong, message', [
     ({'n_head': 3}, 'nearest: 30 or 33'), ({'n_embd': 0}, 'n_embd must be from 1'),

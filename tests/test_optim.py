@@ -17,8 +17,6 @@ def random(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-# ---- Muon ----
-
 @pytest.mark.parametrize('rows, columns', [(32, 32), (64, 16), (16, 64), (128, 127)])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
 def test_orthogonalize_makes_all_singular_values_about_one_and_keeps_the_vectors(rows, columns, dtype):
@@ -77,8 +75,6 @@ def test_muon_takes_several_parameter_groups_and_leaves_a_parameter_without_a_gr
     assert same(again.state_dict(), muon.state_dict())
 
 
-# ---- parameter groups ----
-
 def optimizers_of(model, name, **settings):
     chosen = dict(learning_rate=1e-3, muon_learning_rate=0.02, weight_decay=0.1, betas=(0.9, 0.95)) | settings
     return optim.make_optimizers(model, name, **chosen)
@@ -113,8 +109,6 @@ def test_only_a_gated_mlp_is_two_matrices_and_attention_is_always_three(activati
     assert found['transformer.h.1.attn.c_attn.weight'] == [32, 16, 16]
     assert all(sum(rows) == len(model.get_parameter(name)) for name, rows in found.items())
 
-
-# ---- optimizer state ----
 
 def after_updates(name, count=1, shape=None, states=None, **settings):
     """(model, optimizers) after count updates with fixed gradients, from the given optimizer states."""
@@ -195,8 +189,6 @@ def test_optimizer_state_of_another_name_shape_or_dtype_is_refused_before_it_is_
     state[key] = getattr(state.get(key, torch.ones(2)), change)()
     assert 'ckpt.pt: its optimizer state does not match' in error_of(after_updates, 'muon', 0, {}, states)
 
-
-# ---- the learning rate ----
 
 @pytest.mark.parametrize('final, expected', [(0.95, [0.85, 0.9, 0.95, 0.95]), (0.5, [0.5] * 4)])
 def test_the_momentum_of_muon_rises_for_300_updates(final, expected):

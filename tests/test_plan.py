@@ -90,8 +90,6 @@ def test_the_context_is_as_long_as_the_shorter_split_allows_and_at_least_8(val_t
             clamp_block_size(32, meta)
 
 
-# ---- settings that follow from others, and those that are invalid ----
-
 @pytest.mark.parametrize('depth', range(2, 28))
 @pytest.mark.parametrize('block_size', [64, 1024])
 def test_depth_gives_a_model_and_a_run_that_fit_each_other(depth, block_size):

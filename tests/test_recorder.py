@@ -23,8 +23,6 @@ from model import GPTConfig
 BRIEF = '--eval_tokens=256',
 
 
-# ---- files ----
-
 def test_run_json_holds_settings_model_versions_and_machine(trained):
     found = json.loads(Path(trained, 'run.json').read_text(encoding='utf-8'))
     checkpoint = read(os.path.join(trained, 'ckpt.pt'))
@@ -81,8 +79,6 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_ends_in_one_line(train, tmp_p
     assert train('--max_iters=4', '--init_from=resume', *BRIEF).status == 0
 
 
-# ---- what a run says of itself ----
-
 def test_rising_validation_is_reported_once_and_the_last_samples_are_of_the_best_weights(train, tmp_path):
     constant = '--eval_interval=1', '--no-decay_lr', *BRIEF
     train('--max_iters=2', *constant)
@@ -113,8 +109,6 @@ def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
     out = train('--log_interval=0', '--overwrite', *words).out
     assert (out.count(' tok/s '), out.count('| val '), out.count(' | saved ')) == (0, 1, 1)
 
-
-# ---- what goes wrong ----
 
 @pytest.mark.parametrize('owner, name, call, saved', [
     (RunState, 'record_eval', 1, 4), (recorder, 'generate_texts', 1, 5), (bins, 'update_windows', 6, 5),

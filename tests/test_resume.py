@@ -14,8 +14,6 @@ from lib.checkpoint import save
 BRIEF = '--eval_tokens=256', '--lr_decay_iters=9'
 
 
-# ---- exactly ----
-
 @pytest.mark.parametrize('flags', [(), ('--dropout=0.2', '--gradient_accumulation_steps=2'),
                                    ('--arch=gpt2', '--dropout=0.2', '--schedule=cosine')], ids=str)
 def test_three_updates_and_three_after_resuming_equal_six_bit_for_bit(train, tmp_path, flags):
@@ -81,8 +79,6 @@ def test_a_compiled_run_resumes_bit_for_bit_and_its_checkpoint_needs_no_compiler
         assert abs(mine['loss'] - theirs['loss']) < 1e-4
 
 
-# ---- signals ----
-
 def test_a_signal_ends_a_run_which_saves_and_prints_a_command_that_resumes_it(
         train, tmp_path, monkeypatch, stop_signal):
     progress = 'lib.recorder.Recorder.progress'
@@ -115,8 +111,6 @@ def test_a_signal_before_the_first_update_saves_a_run_that_can_be_resumed(train,
     assert_same_run(tmp_path / 'out', tmp_path / 'whole')
 
 
-# ---- files that are damaged, missing or of another run ----
-
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(train, tmp_path):
     flags = *BRIEF, '--save_interval=2', '--eval_interval=0'
     train('--max_iters=7', *flags)
@@ -143,8 +137,6 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     assert log_of(out, 'val_loss') == evaluations and len(evaluations) == 1
     assert read(out / 'ckpt.pt')['last_eval_iter'] == 3
 
-
-# ---- settings and data of a resumed run ----
 
 def test_changed_settings_are_printed_and_used_and_a_changed_shape_is_refused(train, tmp_path):
     train('--max_iters=2', *BRIEF)

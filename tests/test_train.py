@@ -17,8 +17,6 @@ from train import config, problems
 BRIEF = '--eval_tokens=256',
 
 
-# ---- another hyperparameter ----
-
 CHANGES = [ # (file, what is there, what one writes instead): an activation, a learned norm gain, a decay
     ('model.py', "ACTIVATIONS = {", "ACTIVATIONS = {'relu_squared': lambda x: F.relu(x) ** 2, "),
     ('model.py', "    rope_theta: float", "    norm_gain: bool = False\n    rope_theta: float"),
@@ -62,8 +60,6 @@ def test_a_hyperparameter_that_is_no_setting_is_one_line():
     assert wrong == 'GPTConfig has rope_theta, which is no setting; add it to the settings of train.py'
 
 
-# ---- settings ----
-
 def test_a_flag_wins_over_a_config_file_a_checkpoint_a_derived_value_and_a_default(train, tmp_path):
     train('--max_iters=1', '--arch=gpt2', '--dropout=0', *BRIEF)
     (tmp_path / 'c.py').write_text('weight_decay = 0.3\nbeta2 = 0.8\ndropout = 0.1\n', encoding='utf-8')
@@ -98,8 +94,6 @@ def test_settings_that_are_invalid_end_in_one_line_and_leave_nothing(train, tmp_
     assert expected in mistake(result) or re.search(expected, result.message), result
     assert files(tmp_path) == before
 
-
-# ---- a whole run ----
 
 def test_a_run_in_another_folder_leaves_its_files_there_and_says_what_it_runs_on(dataset, tmp_path):
     words = [flag for flag in TINY if not flag.startswith(('--device', '--dtype', '--warmup'))]
@@ -168,8 +162,6 @@ def test_a_run_of_minutes_ends_by_the_clock_and_its_learning_rate_falls_until_th
     assert log_of(tmp_path / 'out', 'val_loss')[-1]['iter'] == checkpoint['iter_num']
 
 
-# ---- a dry run ----
-
 def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_path):
     result = train('--max_iters=40', '--dry_run')
     assert '| 2 layers, n_embd 32,' in result.out and 'updates of 128 tokens' in result.out
@@ -182,8 +174,6 @@ def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_pa
     assert own.status == 0 and 'memory about ' in own.out and 'tokens to train on' in own.out, own
     assert [path.name for path in tmp_path.iterdir()] == ['my.txt']
 
-
-# ---- data ----
 
 def test_a_text_shorter_than_the_context_shortens_it_and_the_same_command_resumes(train, tmp_path):
     words = prepared('a rose is a rose is a rose ' * 10, tmp_path / 'short'), '--block_size=64'

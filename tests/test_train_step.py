@@ -37,8 +37,6 @@ def model_and_optimizers(kind='muon', **more):
     return model, make_optimizers(model, kind, 3e-3, 0.02, 0.0, (0.9, 0.95))
 
 
-# ---- one update ----
-
 @pytest.mark.parametrize('kind', ['muon', 'adamw'])
 def test_four_micro_batches_of_one_equal_one_of_four(kind):
     x, y = batch_of(4)
@@ -97,8 +95,6 @@ def test_every_micro_batch_of_every_update_and_process_has_its_own_dropout_seed(
     seeds = [dropout_seed(*place) for place in places]
     assert len(set(seeds)) == len(places) and all(0 <= seed < 2 ** 63 for seed in seeds)
 
-
-# ---- CPU-GPU synchronization ----
 
 class NoSynchronization(TorchDispatchMode):
     """Fails where the value of a tensor is read, for which the CPU would wait for a GPU."""
@@ -195,8 +191,6 @@ def test_a_single_weight_that_is_not_finite_is_found_though_the_loss_is_finite(d
     run.raw_model.transformer.wte.weight.data[unused, 0] = math.nan
     assert not run.is_finite()
 
-
-# ---- evaluation ----
 
 @pytest.mark.parametrize('batch_size', [1, 3, 4, 50, 1000])
 def test_an_evaluation_is_the_mean_over_the_windows_with_any_batch_size(dataset, trained, batch_size):

@@ -163,7 +163,7 @@ def test_a_changed_progress_is_refused_or_the_files_are_those_of_one_go(tmp_path
 def test_a_folder_in_the_place_of_a_file_to_write_is_one_line(tmp_path, bpe, name):
     (tmp_path / name).mkdir()
     message = error_of(write_resumable, tmp_path, bpe)
-    assert os.path.join(tmp_path, name.removesuffix('.tmp')) in message and 'directory' in message
+    assert f'{tmp_path}/{name.removesuffix(".tmp")}' in message and 'directory' in message
 
 
 def test_gpt2_bins_get_a_meta_without_being_touched_and_without_network_and_other_bins_are_refused(

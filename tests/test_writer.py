@@ -19,8 +19,6 @@ from lib.recorder import CheckpointWriter
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 
-# ---- one save ----
-
 def kill_at_line(count, function, *args):
     """Call a function, and end the process, without cleanup, before the count-th line of saving."""
     left = count
@@ -134,8 +132,6 @@ def test_a_symbolic_link_is_followed_though_the_file_before_it_is_kept(run_dir, 
         save(small_checkpoint(iter_num), path, previous)
     assert path.is_symlink() and (iter_of(run_dir / 'ckpt.pt'), iter_of(previous)) == (2, 1)
 
-
-# ---- the writer of a run ----
 
 @pytest.fixture
 def run_dir(tmp_path):
