@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -120,20 +121,6 @@ class LaterRankWithGPU(Machine):
     on_gpu, is_master = True, False
 
 
-class Queued:
-    """The results of an update, which a GPU has not finished before the next update is queued."""
-    is_cuda = False # so that no CUDA event is needed
-    count = 0 # updates queued so far
-
-    def __init__(self, stats, signals):
-        Queued.count += 1
-        self.number, self.stats, self.signals = Queued.count, stats, signals
-
-    def tolist(self):
-        assert Queued.count > self.number or self.signals.received, 'reads the newest update'
-        return self.stats.numpy().tolist()
-
-
 def make_run(dataset, *flags, machine=None):
     """What main() of train.py makes of flags: (settings, plan, run)."""
     words = [f'--dataset={dataset}', *TINY, *flags]
@@ -147,17 +134,21 @@ def make_run(dataset, *flags, machine=None):
 def test_the_loop_reads_the_results_of_an_update_after_the_next_one_is_queued(dataset, monkeypatch):
     s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0',
                             machine=LaterRankWithGPU('cpu', 'float32', False))
-    signals, real = StopSignals.__new__(StopSignals), train.train_step
-    signals.received = []
+    signals, real, queued = SimpleNamespace(received=[]), train.train_step, []
 
     def queued_step(*args):
-        stats = Queued(real(*args), signals)
-        if stats.number == 4:
-            signals.received.append('SIGINT') # ends the loop, which may then read everything
-        return stats
+        """Results that a GPU has not finished before the next update is queued; the fourth ends the loop."""
+        stats, number = real(*args), len(queued)
+
+        def read():
+            assert len(queued) > number + 1 or signals.received, 'reads the newest update'
+            return stats.numpy().tolist()
+
+        queued.append(SimpleNamespace(is_cuda=False, tolist=read)) # so that no CUDA event is needed
+        signals.received += ['SIGINT'] * (number == 3) # after it, everything may be read
+        return queued[-1]
 
     monkeypatch.setattr(train, 'train_step', queued_step)
-    Queued.count = 0
     with NoSynchronization():
         assert train.train(run, plan, Recorder(run, plan, 'none', s, run.meta), s, signals) == 'SIGINT'
     assert run.state.n_losses == run.state.iter_num == 4
