@@ -108,11 +108,11 @@ def test_a_run_in_another_folder_leaves_its_files_there_and_says_what_it_runs_on
     assert all(part in first for part in ('| device cpu (no GPU found', '| dtype ', '| compile off ('))
 
 
-def test_evaluating_sampling_saving_and_logging_do_not_change_a_run(train, tmp_path):
+@pytest.mark.parametrize('flags', ['--sample_interval=1', '--eval_interval=2 --save_interval=1'])
+def test_evaluating_sampling_saving_and_logging_do_not_change_a_run(train, tmp_path, flags):
     quiet = '--dropout=0.2', '--eval_interval=0', '--max_iters=6', *BRIEF
     train(*quiet, '--out_dir=quiet')
-    train(*quiet, '--eval_interval=2', '--eval_tokens=500', '--sample_interval=1', '--save_interval=1',
-          '--log_interval=3')
+    train(*quiet, *flags.split())
     loud, quiet = ({r['iter']: r['loss'] for r in log_of(tmp_path / out)} for out in ('out', 'quiet'))
     assert loud and all(quiet[i] == loss for i, loss in loud.items())
     assert same(read(tmp_path / 'out' / 'ckpt.pt')['model'], read(tmp_path / 'quiet' / 'ckpt.pt')['model'])
