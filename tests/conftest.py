@@ -162,10 +162,6 @@ def log_of(out_dir, key='loss'):
         return [record for record in map(json.loads, f) if key in record]
 
 
-def val_losses(out_dir):
-    return [record['val_loss'] for record in log_of(out_dir, 'val_loss')]
-
-
 def same(a, b):
     """Whether two checkpoints, or parts of them, are equal bit for bit."""
     if isinstance(a, torch.Tensor):

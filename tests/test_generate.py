@@ -2,6 +2,7 @@
 import itertools
 import math
 
+import conftest
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,6 @@ from lib.generate import (
     sample_token,
     stream_texts,
 )
-from model import GPT, GPTConfig
 
 BLOCK = 8
 FAMILIES = {'modern': {}, 'grouped': {'n_kv_head': 2}, 'gpt2': {'arch': 'gpt2', 'bias': True}}
@@ -31,14 +31,8 @@ PROMPTS = ['the cat', '', 'a', 'zebra...', 'on the hill and on the hill', 'a', '
 
 
 def random_model(vocab_size=29, block_size=BLOCK, seed=0, **more):
-    """A model without zeros in it, so that every part has an effect."""
-    torch.manual_seed(seed)
-    config = GPTConfig(vocab_size=vocab_size, block_size=block_size, n_layer=2, n_head=4, n_embd=32, **more)
-    model = GPT(config).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(torch.randn_like(p) * 0.2)
-    return model
+    shape = dict(vocab_size=vocab_size, block_size=block_size, n_layer=2, n_head=4, n_embd=32, **more)
+    return conftest.random_model(seed, **shape)
 
 
 def random_ids(batch, length, seed=0):

@@ -44,7 +44,7 @@ def test_four_micro_batches_of_one_equal_one_of_four(kind):
     whole, parts = model_and_optimizers(kind), model_and_optimizers(kind)
     for _ in range(3):
         a = train_step(*whole, [(x, y)], NO_CAST, grad_clip=1.0)
-        b = train_step(*parts, [(x[i:i + 1], y[i:i + 1]) for i in range(4)], NO_CAST, grad_clip=1.0)
+        b = train_step(*parts, [*zip(x.split(1), y.split(1), strict=True)], NO_CAST, grad_clip=1.0)
         assert torch.allclose(a, b, atol=1e-5)
     for p, q in zip(whole[0].parameters(), parts[0].parameters(), strict=True):
         assert torch.allclose(p, q, atol=1e-5)

@@ -1,5 +1,6 @@
 """Saving checkpoints: killed, on a full disk, or in the background while training continues."""
 import errno
+import itertools
 import os
 import shutil
 import signal
@@ -21,17 +22,14 @@ needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 def kill_at_line(count, function, *args):
     """Call a function, and end the process, without cleanup, before the count-th line of saving."""
-    left = count
+    lines = itertools.count(1)
 
     def trace(frame, event, _):
-        nonlocal left
         if frame.f_code.co_filename not in (lib_checkpoint.__file__, files.__file__) \
                 or frame.f_code.co_name in ('add', 'checksum', 'is_stream'):
             return None
-        if event == 'line':
-            left -= 1
-            if left == 0:
-                os._exit(9)
+        if event == 'line' and next(lines) == count:
+            os._exit(9)
         return trace
 
     sys.settrace(trace)
