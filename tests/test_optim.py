@@ -7,7 +7,7 @@ import torch
 from conftest import FAMILIES, error_of, random_model, same
 
 from lib import optim
-from lib.optim import Muon, all_groups, lr_multiplier, orthogonalize, parameter_groups, restore
+from lib.optim import Muon, all_groups, orthogonalize, parameter_groups, restore
 from model import GPT, GPTConfig
 
 SHAPE = dict(vocab_size=13, block_size=8, n_layer=2, n_head=2, n_kv_head=1, n_embd=32)
@@ -193,19 +193,3 @@ def test_optimizer_state_of_another_name_shape_or_dtype_is_refused_before_it_is_
 @pytest.mark.parametrize('final, expected', [(0.95, [0.85, 0.9, 0.95, 0.95]), (0.5, [0.5] * 4)])
 def test_the_momentum_of_muon_rises_for_300_updates(final, expected):
     assert [optim.momentum_at(i, final) for i in (0, 150, 300, 5000)] == pytest.approx(expected)
-
-
-def nanogpt_lr(it, learning_rate, warmup_iters, lr_decay_iters, min_lr):
-    if it < warmup_iters:
-        return learning_rate * (it + 1) / (warmup_iters + 1)
-    if it > lr_decay_iters:
-        return min_lr
-    ratio = (it - warmup_iters) / (lr_decay_iters - warmup_iters)
-    return min_lr + 0.5 * (1 + math.cos(math.pi * ratio)) * (learning_rate - min_lr)
-
-
-@pytest.mark.parametrize('warmup', [0, 1, 20])
-def test_cosine_decay_after_the_warmup_equals_the_formula_of_nanogpt(warmup):
-    for i in range(120):
-        lr = 6e-4 * lr_multiplier(i, i / 100, warmup, 100, 1.0, 'cosine', floor=6e-5 / 6e-4)
-        assert math.isclose(lr, nanogpt_lr(i, 6e-4, warmup, 100, 6e-5), rel_tol=1e-12)

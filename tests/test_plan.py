@@ -57,6 +57,7 @@ def test_a_run_is_over_evaluations_and_saves_are_due_by_updates_minutes_and_pati
 
 @pytest.mark.parametrize('settings, expected', [
     ({'decay_fraction': 0.5}, [1/3, 2/3, 1, 1, 1, 1, .82, .64, .46, .28, .1, .1]),
+    ({'decay_fraction': 1.0}, [1/3, 2/3, 1, .8875, .775, .6625, .55, .4375, .325, .2125, .1]),
     ({'decay_fraction': 1.0, 'schedule': 'cosine', 'warmup_iters': 0, 'lr_decay_iters': 4},
      [1, 0.1 + 0.45 * (1 + 0.5 ** 0.5), 0.55, 0.1 + 0.45 * (1 - 0.5 ** 0.5), .1, .1]),
     ({'decay_lr': False}, [1/3, 2/3, 1, 1, 1, 1, 1, 1, 1, 1, 1])])
