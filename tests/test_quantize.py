@@ -22,6 +22,7 @@ def test_a_weight_is_within_half_a_scale_and_the_product_is_that_of_the_dequanti
         linear.weight[2] = 0
     layer, before = Int8Linear(linear).bfloat16(), linear.weight.double()
     assert ((dequantized(layer) - before).abs() <= 0.5001 * layer.scale.double()[:, None]).all()
+    assert layer.weight.int().abs().amax(1).tolist() == [127 * (i != 2) for i in range(53)] # the whole range
     assert layer.weight.dtype == torch.int8 and (dequantized(layer)[2] == 0).all() and (layer.scale > 0).all()
     x = torch.randn(3, 7, width).bfloat16()[:, 2:] # not contiguous
     product, y = x.double() @ dequantized(layer).T, layer(x)

@@ -1,13 +1,11 @@
 """train.py from its settings to its last line, on a tiny text."""
 import math
-import os
 import re
 import shutil
-import sys
 
 import pytest
 import torch
-from conftest import REPO, TINY, files, log_of, mistake, prepared, process, read, run, run_forked, same
+from conftest import REPO, TINY, files, log_of, mistake, prepared, process, read, run, same
 
 from data import bins
 from data.tinystories.stories import stories
@@ -25,13 +23,6 @@ CHANGES = [ # (file, what is there, what one writes instead): an activation, a l
     ('lib/optim.py', "DECAYS = {", "DECAYS = {'1-sqrt': lambda t: 1 - t ** 0.5,")]
 
 
-def import_from_copy():
-    sys.path.insert(0, os.path.abspath('copy'))
-    for name in list(sys.modules):
-        if name.partition('.')[0] in ('data', 'lib', 'model', 'train', 'configurator'):
-            del sys.modules[name]
-
-
 def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_take_effect(dataset, tmp_path):
     copy = tmp_path / 'copy'
     shutil.copytree(REPO, copy, ignore=shutil.ignore_patterns('.*', '*.bin', 'tests', 'docs', 'out-*'))
@@ -41,12 +32,12 @@ def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_tak
         (copy / name).write_text(text.replace(before, after), encoding='utf-8')
     words = (f'--dataset={dataset}', *TINY, '--max_iters=4', '--warmup_iters=0', '--decay_fraction=1',
              '--out_dir=out', '--activation=relu_squared', '--norm_gain', '--schedule=1-sqrt', *BRIEF)
-    status, out = run_forked(copy / 'train.py', *words, cwd=tmp_path, setup=import_from_copy)
-    assert status == 0, out
+    result = process(copy / 'train.py', *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     checkpoint, vocab_size = read(tmp_path / 'out' / 'ckpt.pt'), bins.load_meta(dataset)['vocab_size']
     expected = 2 * vocab_size * 32 + 2 * (4 + 2 * 4) * 32 * 32 + (2 * 2 + 2) * 32 # no gate; gains
     assert sum(w.numel() for w in checkpoint['model'].values()) == expected
-    assert f'{expected:,} parameters' in out and checkpoint['model_config']['norm_gain'] is True
+    assert f'{expected:,} parameters' in result.stdout and checkpoint['model_config']['norm_gain'] is True
     assert not torch.equal(checkpoint['model']['transformer.h.0.ln_2.weight'], torch.ones(32)) # learned
     lr = [record['lr'] for record in log_of(tmp_path / 'out')]
     assert all(math.isclose(lr[i], 0.01 * (1 - (i / 4) ** 0.5), abs_tol=1e-9) for i in range(4))
