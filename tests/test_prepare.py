@@ -180,7 +180,7 @@ CORPUS = download.HubCorpus('good', '', documents=300, tokens_each=50, download_
 
 def write_corpus(folder, path, max_samples=0, corpus=CORPUS):
     bpe = train_bpe(TEXTS, 300)
-    download.write_corpus(folder, corpus, path, 40, max_samples, bpe, save_every=50)
+    download.write_corpus(folder, corpus, path, 40, max_samples, bpe, save_every=10)
     return texts_of(folder)
 
 
@@ -189,20 +189,22 @@ def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_res
     texts = [*TEXTS[:-1], '']
     for i in range(3):
         parquet(tmp_path / 'shards' / f'{i}.parquet', [text or None for text in texts[i * 100:i * 100 + 100]])
-    local_documents, batches = download.local_documents, write.batches
+    local_documents, batches, parts = download.local_documents, write.batches, write.parts
 
     def stopped(path, after):
         yield from islice(local_documents(path), after)
         interrupted()
 
-    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
-    for after in 70, 200:
+    # so that much is saved, also inside a document
+    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=300))
+    monkeypatch.setattr(write, 'parts', lambda text: parts(text, size=30))
+    for after in 60, 100, 200, 200:
         with monkeypatch.context() as patch:
             patch.setattr(download, 'local_documents', functools.partial(stopped, after=after))
             assert 'the same command resumes' in error_of(write_corpus, 'stopped', 'shards')
         assert 'meta.json' in error_of(bins.load_meta, 'stopped')
     assert write_corpus('stopped', 'shards') == {'val': texts[:40], 'train': texts[40:]}
-    assert capsys.readouterr().out.count('resuming after them') == 2
+    assert capsys.readouterr().out.count('resuming after them') == 4
     write_corpus('whole', 'shards')
     assert files(tmp_path / 'stopped') == files(tmp_path / 'whole')
     assert write_corpus('part', 'shards', max_samples=100) == {'val': texts[:40], 'train': texts[40:100]}

@@ -112,18 +112,6 @@ def folders(tmp_path_factory, bpe):
     return whole, stopped
 
 
-@pytest.mark.parametrize('stops', [[59], [12, 13, 31], [20, 20, 20]])
-def test_a_job_stopped_and_resumed_gives_the_same_files_as_one_go(tmp_path, bpe, folders, monkeypatch, stops):
-    batches, parts = write.batches, write.parts
-    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=70)) # may end inside a document
-    monkeypatch.setattr(write, 'parts', lambda text: parts(text, size=30))
-    for stop in stops:
-        pytest.raises(KeyboardInterrupt, write_resumable, tmp_path, bpe, stop)
-        assert sum(write.documents_done(tmp_path, 'job').values()) >= min(stop - 8, 10)
-    write_resumable(tmp_path, bpe)
-    assert files(tmp_path) == files(folders[0])
-
-
 @pytest.mark.parametrize('change', [
     lambda whole: whole[:-100], lambda whole: whole[:-100] + b'x' * 100, lambda whole: b'',
     lambda whole: np.frombuffer(whole, '<u2')[::-1].tobytes()]) # the same tokens in another order
