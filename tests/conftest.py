@@ -292,11 +292,7 @@ JUNK = [None, True, -1, 0, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '',
 
 
 def replaced(rng, value, junk=lambda rng, value: rng.choice(JUNK)):
-    """
-    A copy of nested dicts and lists with something in it, at any depth, replaced, doubled or left out.
-
-    junk: a function that gives what replaces a value
-    """
+    """A copy of nested dicts and lists with something in it replaced by junk(), doubled or left out."""
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
         return junk(rng, value)
     changed = value.copy()

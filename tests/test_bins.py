@@ -97,8 +97,7 @@ def test_reading_a_large_file_takes_no_memory_that_stays(tmp_path):
     (lambda whole: b'', ['truncated']), (lambda whole: b'c\0' * (len(whole) // 2), ['vocab_size 32, got 99']),
     # what a file system has not written reads as zeros, and zero is a token
     (lambda whole: whole[:len(whole) // 2].ljust(len(whole), b'\0'), ['sha256'])])
-def test_a_bin_that_is_truncated_or_changed_or_has_ids_beyond_the_vocabulary_is_one_line(
-        stories_folder, monkeypatch, change, words):
+def test_a_bin_that_is_not_as_its_meta_says_is_one_line(stories_folder, monkeypatch, change, words):
     path = stories_folder / 'train.bin'
     path.write_bytes(change(path.read_bytes()))
     message = error_of(bins.load_meta, stories_folder)
@@ -198,8 +197,7 @@ def test_a_tokenizer_is_taken_from_meta_json_pickle_or_checkpoint_or_a_file_with
 
 @pytest.mark.parametrize('kind, name', [('char', 'meta.json'), ('bpe', 'meta.json'), ('char', 'train.bin'),
                                         ('char', 'val.bin'), ('nanogpt', 'meta.pkl')])
-def test_a_meta_bin_or_pickle_whose_values_or_bytes_are_changed_is_refused_or_reads_as_it_says(
-        tmp_path, monkeypatch, kind, name):
+def test_a_changed_meta_bin_or_pickle_is_refused_or_reads_as_it_says(tmp_path, monkeypatch, kind, name):
     monkeypatch.chdir(tmp_path)
     if kind == 'nanogpt':
         write_nanogpt(tmp_path, text := 'hällo wörld, ' * 50)

@@ -94,8 +94,7 @@ def test_an_installed_pocketgpt_has_every_module_of_the_top_level():
 
 
 @pytest.mark.parametrize('config', CONFIGS)
-def test_a_config_has_values_of_the_right_types_and_runs_for_two_updates_with_its_sizes_shrunk(
-        config, imported, dataset, tmp_path, monkeypatch):
+def test_a_config_has_values_of_the_right_types_and_runs(config, imported, dataset, tmp_path, monkeypatch):
     exec(SOURCES[config], values := {})
     defaults = imported[0]['train.py']['config'].settings
     assert [name for name, old in defaults.items() if type(values.get(name, old)) is not type(old)] == []

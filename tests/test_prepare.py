@@ -184,8 +184,7 @@ def write_corpus(folder, path, max_samples=0, corpus=CORPUS):
     return texts_of(folder)
 
 
-def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_resumed_as_in_one_go(
-        tmp_path, monkeypatch, capsys):
+def test_the_first_documents_of_a_corpus_are_val_and_a_stopped_one_is_resumed(tmp_path, monkeypatch, capsys):
     texts = [*TEXTS[:-1], '']
     for i in range(3):
         parquet(tmp_path / 'shards' / f'{i}.parquet', [text or None for text in texts[i * 100:i * 100 + 100]])

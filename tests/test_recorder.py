@@ -23,7 +23,7 @@ from model import GPTConfig
 BRIEF = '--eval_tokens=256',
 
 
-def test_run_json_holds_settings_model_versions_and_machine(trained):
+def test_run_json_and_the_log_hold_what_is_documented_and_the_loss_curve_is_a_picture(trained):
     found = json.loads(Path(trained, 'run.json').read_text(encoding='utf-8'))
     checkpoint = read(os.path.join(trained, 'ckpt.pt'))
     assert found['settings'] == checkpoint['settings'] and found['model_config'] == checkpoint['model_config']
@@ -32,9 +32,6 @@ def test_run_json_holds_settings_model_versions_and_machine(trained):
                                  'numpy': found['versions']['numpy']}
     assert found['machine']['device'] == 'cpu' and found['pid'] == os.getpid()
     assert found['command'][-1] == '--out_dir=out'
-
-
-def test_the_log_has_the_documented_fields_and_the_loss_curve_is_a_picture(trained):
     records = log_of(trained, 'iter')
     fields = {'loss': {'iter', 'loss', 'lr', 'norm', 'dt', 'tokens', 'epoch'},
               'val_loss': {'iter', 'val_loss', 'perplexity', 'bits_per_byte', 'best'}}
@@ -105,8 +102,7 @@ def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
 @pytest.mark.parametrize('owner, name, call, saved', [
     (RunState, 'record_eval', 1, 4), (recorder, 'generate_texts', 1, 5), (bins, 'update_windows', 6, 5),
     (torch.optim.AdamW, 'step', 6, 4)]) # Muon has made its part of update 6 by then
-def test_an_error_in_the_middle_saves_the_last_whole_update(
-        train, tmp_path, monkeypatch, owner, name, call, saved):
+def test_an_error_saves_the_last_whole_update(train, tmp_path, monkeypatch, owner, name, call, saved):
     words = '--sample_interval=5', '--save_interval=2', '--lr_decay_iters=9', *BRIEF
     with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
         fail_at(patch, owner, name, call)
@@ -119,8 +115,7 @@ def test_an_error_in_the_middle_saves_the_last_whole_update(
 
 
 @pytest.mark.parametrize('signal_name, max_iters', [('', 3), ('SIGINT', 2000)])
-def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
-        train, tmp_path, monkeypatch, signal_name, max_iters):
+def test_a_skipped_update_right_before_the_end_is_saved(train, tmp_path, monkeypatch, signal_name, max_iters):
     words, real, calls = ('--lr_decay_iters=9', *BRIEF), model.cross_entropy_sum, []
 
     def overflow_in_update_3(*args):

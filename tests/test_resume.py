@@ -27,8 +27,7 @@ def test_three_updates_and_three_after_resuming_equal_six_bit_for_bit(train, tmp
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
-def test_a_run_keeps_others_out_of_its_folder_until_it_is_killed_and_resumes_bit_for_bit(
-        train, dataset, tmp_path):
+def test_a_run_keeps_others_out_until_it_is_killed_and_resumes_bit_for_bit(train, dataset, tmp_path):
     flags = '--dropout=0.2', '--lr_decay_iters=1000', '--save_interval=3', '--eval_tokens=256'
     words = f'--dataset={dataset}', *TINY, *flags, '--max_iters=100000', '--out_dir=cut'
     child = fork('train.py', *words, cwd=tmp_path)
@@ -79,8 +78,7 @@ def test_a_compiled_run_resumes_bit_for_bit_and_its_checkpoint_needs_no_compiler
         assert abs(mine['loss'] - theirs['loss']) < 1e-4
 
 
-def test_a_signal_ends_a_run_which_saves_and_prints_a_command_that_resumes_it(
-        train, tmp_path, monkeypatch, stop_signal):
+def test_a_signal_ends_a_run_which_prints_how_to_resume_it(train, tmp_path, monkeypatch, stop_signal):
     progress = 'lib.recorder.Recorder.progress'
     monkeypatch.setattr(progress, lambda *_: os.kill(os.getpid(), stop_signal)) # after the first update
     result = train('--max_iters=2000', '--out_dir=my out', *BRIEF)

@@ -89,9 +89,7 @@ def test_dropout_depends_on_the_seeds_of_the_micro_batches_alone():
         torch.manual_seed(noise)
         losses.append(train_step(model, optimizers, [batch_of(4)] * 2, NO_CAST, seeds=seeds)[0].item())
     assert losses[0] == losses[1] != losses[2]
-
-
-def test_every_micro_batch_of_every_update_and_process_has_its_own_dropout_seed():
+    # each micro-batch of each update and process has its own
     places = list(itertools.product((0, 1), (0, 1, 10), (0, 1, 10), (0, 1))) # seed, iter, micro-step, rank
     seeds = [dropout_seed(*place) for place in places]
     assert len(set(seeds)) == len(places) and all(0 <= seed < 2 ** 63 for seed in seeds)

@@ -74,8 +74,7 @@ def test_an_id_outside_the_vocabulary_is_refused_and_the_old_bins_stay(stories_f
 
 # the old meta.json is removed, then train.bin, val.bin and meta.json are replaced
 @pytest.mark.parametrize('call, nth', [('remove', 1), ('replace', 1), ('replace', 2), ('replace', 3)])
-def test_a_crash_while_bins_are_replaced_leaves_old_bins_or_what_is_refused(
-        stories_folder, monkeypatch, call, nth):
+def test_a_crash_while_bins_are_replaced_leaves_none_or_old_ones(stories_folder, monkeypatch, call, nth):
     old = read_bins(stories_folder)[1]
     with monkeypatch.context() as patch:
         fail_at(patch, os, call, nth)
@@ -154,8 +153,7 @@ def test_a_folder_in_the_place_of_a_file_to_write_is_one_line(tmp_path, bpe, nam
     assert f'{tmp_path}/{name.removesuffix(".tmp")}' in message and 'directory' in message
 
 
-def test_gpt2_bins_get_a_meta_without_being_touched_and_without_network_and_other_bins_are_refused(
-        tmp_path, no_network, capsys):
+def test_gpt2_bins_get_a_meta_untouched_and_without_network_others_are_refused(tmp_path, no_network, capsys):
     for split in 'train', 'val':
         np.full(20, 50300, dtype=np.uint16).tofile(tmp_path / f'{split}.bin')
     message = error_of(write.import_nanogpt_bins, str(tmp_path), 'gpt2')
