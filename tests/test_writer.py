@@ -164,31 +164,27 @@ def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says
     assert lines[2] == f'iter 3 | saved {run_dir}/ckpt.pt, {run_dir}/best.pt' and len(lines) == 3
 
 
-def test_a_write_that_fails_prints_one_warning_and_is_tried_again_with_the_next_one(run_dir, capsys):
-    writer = CheckpointWriter(run_dir, last_good='out/ckpt.prev.pt of iter 7')
+def test_a_write_that_fails_prints_one_warning_and_is_made_up_for_with_the_next_one(run_dir, capsys):
+    writer, path, best = CheckpointWriter(run_dir, last_good='none'), run_dir / 'ckpt.pt', run_dir / 'best.pt'
+    assert writer.last_good() == 'none'
     put(writer, 8)
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8'
-    free, _ = block(run_dir), block(run_dir, 'best.pt')
+    assert writer.last_good() == f'{path} of iter 8'
+    free, free_best = block(run_dir), block(run_dir, 'best.pt')
     capsys.readouterr()
     put(writer, 9, is_best=True)
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8' and iter_of(run_dir / 'ckpt.pt') == 8
+    assert writer.last_good() == f'{path} of iter 8' and iter_of(path) == 8
     best_warning, warning = capsys.readouterr().out.splitlines()
-    assert warning.startswith(f'WARNING: {run_dir}/ckpt.pt: could not be written (')
-    assert 'training continues' in warning and f'{run_dir}/best.pt: could not be written' in best_warning
+    assert warning.startswith(f'WARNING: {path}: could not be written (')
+    assert 'training continues' in warning and f'{best}: could not be written' in best_warning
     free()
     put(writer, 10)
-    message = error_of(writer.finish) # ckpt.pt was written in the end
-    assert message.startswith(f'{run_dir}/best.pt: could not be written (') and 'ckpt.pt:' not in message
-    assert iter_of(run_dir / 'ckpt.pt') == 10
-
-
-def test_a_best_checkpoint_that_found_no_space_is_written_with_the_next_one(run_dir):
-    writer, free = CheckpointWriter(run_dir), block(run_dir, 'best.pt')
-    assert writer.last_good() == 'none'
-    put(writer, 1, is_best=True)
-    free()
-    put(writer, 2)
-    assert (iter_of(run_dir / 'best.pt'), iter_of(run_dir / 'ckpt.pt')) == (1, 2)
+    assert iter_of(path) == 10 and list(writer.problems) == ['best.pt']
+    free_best()
+    put(writer, 11)
+    assert iter_of(best) == 9 and not writer.problems
+    block(run_dir, 'best.pt')
+    put(writer, 12, is_best=True)
+    assert error_of(writer.finish).startswith(f'{best}: could not be written (')
 
 
 def numbers(run_dir):
