@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPO, error_of, run, tiny_text, write_file
+from conftest import REPO, error_of, in_child, run, tiny_text, write_file
 
 from data import bins, datasets
 from data.datasets import dataset_of_run, find_dataset, is_prepared, prepare
@@ -126,6 +126,16 @@ def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
         for _ in range(100):
             os.kill(child, 0)
             time.sleep(0.05)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+def test_under_nohup_a_preparation_goes_on_when_its_terminal_is_closed():
+    def prepare_under_nohup():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        prepare('out', 'closing.py', '', -1)
+
+    write_file('closing.py', 'import os, signal\nos.kill(os.getppid(), signal.SIGHUP)')
+    assert in_child(prepare_under_nohup) == 0
 
 
 def test_a_preparation_that_is_killed_is_one_line_and_a_failure_has_the_status_of_the_script(capfd):
