@@ -189,8 +189,7 @@ def test_a_snapshot_does_not_change_with_the_tensors_and_keeps_which_of_them_sha
 
 
 def change_byte(path, old, new):
-    content = path.read_bytes()
-    path.write_bytes(content.replace(old, new + old[len(new):], 1))
+    path.write_bytes(path.read_bytes().replace(old, new + old[len(new):], 1))
 
 
 DAMAGE = {'missing': lambda path: path.unlink(),
