@@ -340,8 +340,6 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
 
 
-# ---- tiny models ----
-
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
             'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
@@ -361,8 +359,6 @@ def random_model(seed=0, **shape):
 def random_tokens(*shape, vocab_size=61, seed=1):
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
 
-
-# ---- small checkpoints ----
 
 def small_checkpoint(iter_num, **more):
     """The least that is a checkpoint; its weights say which one it is."""
@@ -389,8 +385,6 @@ def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
 
     monkeypatch.setattr(owner, name, failing)
 
-
-# ---- small datasets ----
 
 STORIES = [f'Story {i}: a fox and {i % 7} mice met {"again " * (i % 5)}at noon!\n\nThe end.'
            for i in range(60)]

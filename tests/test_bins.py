@@ -119,6 +119,8 @@ def test_a_missing_file_is_one_line_with_the_command(stories_folder, name):
     for folder, words in (os.path.join(bins.DATA, 'tinystories'), 'tinystories/prepare.py'), (
             '/x/shakespeare_char', 'shakespeare_char/prepare.py --out=/x/shakespeare_char'):
         assert bins.how_to_prepare(folder) == f'run: python data/{words}'
+    (stories_folder / 'prepare.py').touch()
+    assert bins.how_to_prepare(str(stories_folder)) == f'run: python {stories_folder}/prepare.py'
 
 
 @pytest.mark.parametrize('keys, change', [
