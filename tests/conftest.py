@@ -18,7 +18,7 @@ import runpy
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -32,14 +32,14 @@ REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = ('--n_layer=2', '--n_head=2', '--n_embd=32', '--block_size=32', '--batch_size=4', '--device=cpu',
         '--dtype=float32', '--warmup_iters=2', '--log_interval=1', '--eval_interval=20', '--sample_tokens=8')
 
+# those that end a run; Windows lacks some
 STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2')
                 if hasattr(signal, name)]
 FORKS = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
 FORKS.set_forkserver_preload(['train', 'torch._dynamo', 'matplotlib.pyplot']) # seconds of imports
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     status: int # the exit status
     message: str # what the script ended with, '' when all went well
     out: str # what it printed before
@@ -47,24 +47,20 @@ class Result:
 
 def run(script, *flags, cwd):
     """A script of this repository from its first line to its last, in this process but in another folder."""
-    path, before = os.path.join(REPO, script), (sys.argv, os.getcwd(), torch.get_num_threads())
-    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    out, status, message = io.StringIO(), 0, ''
-    sys.argv = [path, *flags]
-    os.chdir(cwd)
-    try:
-        with contextlib.redirect_stdout(out):
+    path, out, threads = os.path.join(REPO, script), io.StringIO(), torch.get_num_threads()
+    handlers, code = {number: signal.getsignal(number) for number in STOP_SIGNALS}, 0
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.chdir(cwd)
+        patch.setattr(sys, 'argv', [path, *flags])
+        try:
             runpy.run_path(path, run_name='__main__')
-    except SystemExit as error:
-        has_message = isinstance(error.code, str)
-        status, message = (1, error.code) if has_message else (error.code or 0, '')
-    finally:
-        sys.argv, here, threads = before
-        os.chdir(here)
-        torch.set_num_threads(threads)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return Result(status, message, out.getvalue())
+        except SystemExit as error:
+            code = error.code or 0
+        finally:
+            torch.set_num_threads(threads)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return Result(1, code, out.getvalue()) if isinstance(code, str) else Result(code, '', out.getvalue())
 
 
 class PretendDevice(TorchFunctionMode):
@@ -118,6 +114,37 @@ def fork(script, *flags, cwd, out='out.txt', memory=0, setup=None, **env):
     return child
 
 
+def run_forked(*words, cwd, **more):
+    """(exit status, output) of fork(), at its end."""
+    child = fork(*words, cwd=cwd, **more)
+    child.join()
+    return child.exitcode, (cwd / 'out.txt').read_text(encoding='utf-8')
+
+
+def in_child(function):
+    """How a call ends in a forked process: -N by signal N, 0 if it returns, 3 if it raises."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        except BaseException: # nothing may continue into pytest
+            os._exit(3)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextlib.contextmanager
+def full_disk(n_bytes):
+    """As on a full disk, no file can grow beyond n_bytes within it."""
+    resource = pytest.importorskip('resource') # not on Windows
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
 def forked(script, flags, cwd, out, memory, setup, env):
     """The child of fork()."""
     os.chdir(cwd)
@@ -147,9 +174,10 @@ def proc_kilobytes(name):
         return int(dict(line.split(':') for line in f)[name].split()[0])
 
 
-def is_one_line(result):
-    """Whether a run ended as a user's mistake should: status 1, one line, no traceback."""
-    return result.status == 1 and result.message and '\n' not in result.message
+def mistake(result):
+    """The message of a run that ended as a user's mistake should: status 1, one line, no traceback."""
+    assert result.status == 1 and result.message and '\n' not in result.message, result
+    return result.message
 
 
 def read(path):
@@ -161,10 +189,6 @@ def log_of(out_dir, key='loss'):
     """The objects of log.jsonl that have a key; 'val_loss' for the evaluations."""
     with open(os.path.join(out_dir, 'log.jsonl'), encoding='utf-8') as f:
         return [record for record in map(json.loads, f) if key in record]
-
-
-def val_losses(out_dir):
-    return [record['val_loss'] for record in log_of(out_dir, 'val_loss')]
 
 
 def same(a, b):
@@ -241,11 +265,28 @@ def trained(dataset, tmp_path_factory):
 
 
 @pytest.fixture
+def gpt2_dataset(tmp_path):
+    """The folder, in tmp_path, of some tokens of GPT-2 as nanoGPT writes them, with a meta.json."""
+    for split, count in ('train', 4000), ('val', 400):
+        ids = torch.arange(count) * 7919 % 50257
+        write_file(tmp_path / 'tokens' / f'{split}.bin', ids.to(torch.uint16).numpy().tobytes())
+    result = run('data/text/prepare.py', '--input=tokens', '--tokenizer=gpt2', cwd=tmp_path)
+    assert result.status == 0, result.message
+    return str(tmp_path / 'tokens')
+
+
+@pytest.fixture
 def train(dataset, tmp_path, monkeypatch):
     """train.py on the tiny dataset, with a tiny model, into tmp_path/out: train('--max_iters=3')."""
     monkeypatch.setitem(sys.modules, 'matplotlib', None) # as if not installed: half of the time of a run
     words = f'--dataset={dataset}', *TINY, '--out_dir=out'
     return lambda *flags: run('train.py', *words, *flags, cwd=tmp_path)
+
+
+@pytest.fixture(params=STOP_SIGNALS, ids=lambda number: number.name)
+def stop_signal(request):
+    """Each signal that ends a run."""
+    return request.param
 
 
 @pytest.fixture
@@ -279,28 +320,29 @@ JUNK = [None, True, -1, 0, 10**30, int('9' * 4300), 1.5, math.nan, math.inf, '',
         '9' * 10**5, [], {}, ['x'], {'x': []}, functools.reduce(lambda inner, _: [inner], range(500), 'deep')]
 
 
-def replaced(rng, value):
-    """A copy of a JSON value with something in it, at any depth, replaced by junk, doubled or left out."""
+def replaced(rng, value, junk=lambda rng, value: rng.choice(JUNK)):
+    """A copy of nested dicts and lists with something in it replaced by junk(), doubled or left out."""
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
-        return rng.choice(JUNK)
+        return junk(rng, value)
     changed = value.copy()
     keys = list(value) if isinstance(value, dict) else range(len(value))
     key, what = rng.choice(keys), rng.random()
     if what < 0.1:
         del changed[key]
     else:
-        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key])
+        changed[key] = value[rng.choice(keys)] if what < 0.2 else replaced(rng, value[key], junk)
     return changed
 
 
 def mangled(rng, data):
-    """Bytes with one to three pieces flipped, overwritten, doubled or cut out, or without their end."""
-    for _ in range(rng.randint(1, 3)):
+    """Bytes with one to three pieces flipped, overwritten, reversed, doubled or cut out, or without end."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
         start = rng.randrange(len(data) + 1)
-        end = start + rng.choice([1, 1, 1, 4, 100, len(data)])
+        end = start + rng.choice((1, 1, 1, 4, 100, 4096, len(data)))
         piece = data[start:end]
         flipped = bytes(byte ^ 1 << rng.randrange(8) for byte in piece[:1]) + piece[1:]
-        data = data[:start] + rng.choice([flipped, rng.randbytes(len(piece)), piece * 2, b'']) + data[end:]
+        changed = flipped, flipped, rng.randbytes(len(piece)), bytes(len(piece)), piece[::-1], piece * 2, b''
+        data = data[:start] + rng.choice(changed) + data[end:]
     return data
 
 
@@ -327,8 +369,6 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv('TIKTOKEN_CACHE_DIR', str(tmp_path / 'no-tiktoken'))
 
 
-# ---- tiny models ----
-
 MODERN = dict(arch='modern', vocab_size=61, block_size=16, n_layer=2, n_head=4, n_embd=32)
 FAMILIES = {'modern': MODERN, 'grouped': MODERN | {'n_kv_head': 2}, 'tied': MODERN | {'tie_weights': True},
             'gpt2': MODERN | {'arch': 'gpt2'}, 'gpt2 with biases': MODERN | {'arch': 'gpt2', 'bias': True}}
@@ -348,8 +388,6 @@ def random_model(seed=0, **shape):
 def random_tokens(*shape, vocab_size=61, seed=1):
     return torch.randint(vocab_size, shape, generator=torch.Generator().manual_seed(seed))
 
-
-# ---- small checkpoints ----
 
 def small_checkpoint(iter_num, **more):
     """The least that is a checkpoint; its weights say which one it is."""
@@ -376,8 +414,6 @@ def fail_at(monkeypatch, owner, name, nth=1, number=errno.ENOSPC):
 
     monkeypatch.setattr(owner, name, failing)
 
-
-# ---- small datasets ----
 
 STORIES = [f'Story {i}: a fox and {i % 7} mice met {"again " * (i % 5)}at noon!\n\nThe end.'
            for i in range(60)]

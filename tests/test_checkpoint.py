@@ -13,6 +13,8 @@ from lib.checkpoint import RunState, build, checksum, load_initial_checkpoint, r
 from lib.plan import choose_config
 from model import GPTConfig
 
+IDX = random_tokens(1, 16)
+
 
 def short(value):
     """A parameter of a test, for its name."""
@@ -27,17 +29,15 @@ def read_and_build(path):
     return build(read_checkpoint(path), 'ckpt.pt').eval()
 
 
-# ---- a model in its file ----
-
 @pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
 def test_a_saved_model_comes_back_bit_for_bit_and_works_with_a_shorter_context(shape, tmp_path):
-    model, idx = random_model(**shape), random_tokens(1, 16)
+    model = random_model(**shape)
     save(checkpoint_of(model), tmp_path / 'ckpt.pt')
-    assert torch.equal(model(idx), read_and_build(tmp_path / 'ckpt.pt')(idx))
+    assert torch.equal(model(IDX), read_and_build(tmp_path / 'ckpt.pt')(IDX))
     assert os.listdir(tmp_path) == ['ckpt.pt']
     shorter = build(checkpoint_of(model), block_size=8).eval()
     assert shorter.config.block_size == 8
-    assert torch.equal(model(idx[:, :8]), shorter(idx[:, :8]))
+    assert torch.equal(model(IDX[:, :8]), shorter(IDX[:, :8]))
 
 
 @pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
@@ -52,14 +52,17 @@ def test_weights_that_do_not_fit_their_model_config_are_refused(shape, wrong, me
     assert message in error_of(build, wrong, 'ckpt.pt')
 
 
-@pytest.mark.parametrize('number', [float('nan'), 1e300])
-def test_weights_that_are_not_finite_in_the_model_are_refused(number):
-    checkpoint = checkpoint_of(random_model(**MODERN))
-    checkpoint['model']['lm_head.weight'] = torch.full((61, 32), number, dtype=torch.float64)
-    assert 'not finite (such as lm_head.weight)' in error_of(build, checkpoint, 'ckpt.pt')
+@pytest.mark.parametrize('family, head, message', [
+    ('modern', None, "'lm_head.weight' missing"), ('gpt2', torch.ones(61, 32), 'expected lm_head to be tied'),
+    *(('modern', torch.full((61, 32), number, dtype=torch.float64), 'not finite (such as lm_head.weight)')
+      for number in (float('nan'), 1e300))], ids=short)
+def test_a_head_that_is_missing_untied_or_not_finite_in_the_model_is_refused(family, head, message):
+    checkpoint = checkpoint_of(random_model(**FAMILIES[family]))
+    checkpoint['model']['lm_head.weight'] = head
+    if head is None:
+        del checkpoint['model']['lm_head.weight']
+    assert message in error_of(build, checkpoint, 'ckpt.pt')
 
-
-# ---- older and foreign layouts ----
 
 def nanogpt(model, prefix='', **args):
     """What nanoGPT's train.py writes; old versions store the causal masks, too."""
@@ -83,8 +86,7 @@ def test_a_checkpoint_of_nanogpt_is_read_in_every_layout_without_doubt(tmp_path,
     elif left_out:
         del foreign['model'][prefix + 'lm_head.weight']
     torch.save(foreign, tmp_path / 'ckpt.pt')
-    idx = random_tokens(1, 16)
-    assert torch.equal(read_and_build(tmp_path / 'ckpt.pt')(idx), ours(idx))
+    assert torch.equal(read_and_build(tmp_path / 'ckpt.pt')(IDX), ours(IDX))
     assert read_checkpoint(tmp_path / 'ckpt.pt')['iter_num'] == 5
 
 
@@ -94,15 +96,6 @@ def test_a_checkpoint_of_nanogpt_is_read_in_every_layout_without_doubt(tmp_path,
 def test_a_checkpoint_of_nanogpt_with_an_impossible_shape_is_refused(tmp_path, args):
     torch.save(nanogpt(random_model(**FAMILIES['gpt2']), **args), tmp_path / 'ckpt.pt')
     assert error_of(read_and_build, tmp_path / 'ckpt.pt')
-
-
-def test_an_untied_model_without_its_head_and_the_format_before_torch_1_6_are_named_rightly(tmp_path):
-    checkpoint = checkpoint_of(random_model(**MODERN))
-    del checkpoint['model']['lm_head.weight']
-    save(checkpoint, tmp_path / 'ckpt.pt')
-    assert "'lm_head.weight' missing" in error_of(read_and_build, tmp_path / 'ckpt.pt')
-    torch.save(checkpoint, tmp_path / 'ckpt.pt', _use_new_zipfile_serialization=False)
-    assert 'got a pickle, as before torch 1.6' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -117,8 +110,7 @@ def test_a_checkpoint_of_format_1_is_upgraded_and_can_be_resumed(tmp_path, famil
     assert found['settings'] == {'mimetic_init': False, 'seed': 7}
     state = RunState(**{f.name: found[f.name] for f in fields(RunState)})
     assert state == RunState(40, 1.5, best_val_loss=2.5, evals_since_best=1, last_eval_iter=30)
-    idx = random_tokens(1, 16)
-    assert torch.equal(build(found, path).eval()(idx), model(idx))
+    assert torch.equal(build(found, path).eval()(IDX), model(IDX))
 
 
 @pytest.mark.parametrize('number', [3, 10 ** 30, 0, True, 'x\ny', None, torch.ones(3, 1)], ids=short)
@@ -126,9 +118,9 @@ def test_a_checkpoint_of_a_future_or_impossible_format_is_refused(tmp_path, numb
     later = small_checkpoint(1, format=number)
     torch.save(later | {'checksum': checksum(later)}, tmp_path / 'ckpt.pt')
     assert 'expected a checkpoint of format 1 to 2' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
+    torch.save(later, tmp_path / 'ckpt.pt', _use_new_zipfile_serialization=False)
+    assert 'got a pickle, as before torch 1.6' in error_of(read_checkpoint, tmp_path / 'ckpt.pt')
 
-
-# ---- the checksum ----
 
 W, B = torch.arange(6.).view(2, 3), torch.tensor([1, 2])
 CONTENT = {'model': {'w': W, 'b': B}, 'list': [1, [2, 'x'], None], 'rate': 0.1, 'flag': True, 'name': 'a',
@@ -180,32 +172,24 @@ def test_values_that_loading_could_not_check_are_not_saved(tmp_path, value):
     assert os.listdir(tmp_path) == []
 
 
-# ---- snapshots ----
-
 def test_a_snapshot_does_not_change_with_the_tensors_and_keeps_which_of_them_share_memory(tmp_path):
     model = random_model(**MODERN | {'arch': 'gpt2', 'vocab_size': 1000})
-    state = checkpoint_of(model, nested=[{'w': torch.zeros(3)}, 1])
+    w = torch.arange(16.).view(4, 4)
+    views = {'w': w, 'transposed': w.t(), 'part': w[:2], 'flat': w.view(16), 'bits': w.view(torch.int32),
+             'columns': w[:, ::2], 'empty': w[:0], 'no columns': w[:, :0]} # are not mistaken for each other
+    state = checkpoint_of(model, nested=[views, 1])
     copy, before = snapshot(state), checksum(state)
+    assert same(copy, state)
     model.lm_head.weight.data.add_(1)
-    state['nested'][0]['w'].add_(1)
+    w.add_(1)
     state['nested'][1] = 2
     assert checksum(copy) == before != checksum(state)
     save(copy, tmp_path / 'ckpt.pt') # the tied table once
     assert 4 * model.n_params() < os.path.getsize(tmp_path / 'ckpt.pt') < 4 * model.n_params() + 15_000
 
 
-def test_different_views_of_one_storage_are_not_mistaken_for_each_other_in_a_snapshot():
-    w = torch.arange(16.).view(4, 4)
-    state = {'w': w, 'transposed': w.t(), 'part': w[:2], 'flat': w.view(16), 'bits': w.view(torch.int32),
-             'columns': w[:, ::2], 'empty': w[:0], 'no columns': w[:, :0]}
-    assert same(snapshot(state), state)
-
-
-# ---- which file is read ----
-
 def change_byte(path, old, new):
-    content = path.read_bytes()
-    path.write_bytes(content.replace(old, new + old[len(new):], 1))
+    path.write_bytes(path.read_bytes().replace(old, new + old[len(new):], 1))
 
 
 DAMAGE = {'missing': lambda path: path.unlink(),
@@ -218,6 +202,7 @@ DAMAGE = {'missing': lambda path: path.unlink(),
           'without checksum': lambda path: change_byte(path, b'checksum', b'checkSum'),
           'another checksum': lambda path: torch.save(torch.load(path) | {'checksum': torch.ones(3)}, path),
           'another kind of object': lambda path: torch.save([1, 2], path)}
+RESUMABLE = asdict(RunState(iter_num=3)) | {'settings': {}, 'tokenizer': {}, 'optimizers': [{}]}
 
 
 @pytest.mark.parametrize('damage', DAMAGE.values(), ids=DAMAGE)
@@ -242,10 +227,9 @@ def test_each_init_from_finds_its_checkpoint_or_says_what_is_missing(tmp_path, c
     for init_from, message in (('out/ckpt.pt', 'expected scratch, resume, auto'), ('resume', 'no such file'),
                                (run_dir, 'no such file')):
         assert message in error_of(load_initial_checkpoint, init_from, run_dir)
-    state = asdict(RunState(iter_num=3)) | {'settings': {}, 'tokenizer': {}, 'optimizers': [{}]}
     save(small_checkpoint(1, optimizers=[]), f'{run_dir}/best.pt')
     assert f'{run_dir}/best.pt has the weights' in error_of(load_initial_checkpoint, 'resume', run_dir)
-    save(small_checkpoint(3) | state, f'{run_dir}/ckpt.pt')
+    save(small_checkpoint(3) | RESUMABLE, f'{run_dir}/ckpt.pt')
     for init_from, name in (('resume', 'ckpt.pt'), ('auto', 'ckpt.pt'), (run_dir, 'best.pt'),
                             (f'{run_dir}/ckpt.pt', 'ckpt.pt')):
         found, path = load_initial_checkpoint(init_from, run_dir)
@@ -261,13 +245,10 @@ def test_each_init_from_finds_its_checkpoint_or_says_what_is_missing(tmp_path, c
     {'iter_num': -1}, {'minutes': float('nan')}, {'minutes': 1}, {'optimizers': []}, {'skipped_steps': 1e15},
     {'best_val_loss': -float('inf')}, {'loss_mean': 'a\nb'}, {'n_losses': True}], ids=short)
 def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused_with_how_to_use_its_weights(tmp_path, change):
-    state = asdict(RunState(iter_num=3)) | {'settings': {}, 'tokenizer': {}, 'optimizers': [{}]}
-    save(small_checkpoint(3) | state | change, tmp_path / 'ckpt.pt')
+    save(small_checkpoint(3) | RESUMABLE | change, tmp_path / 'ckpt.pt')
     message = error_of(load_initial_checkpoint, 'resume', str(tmp_path))
     assert f'--init_from={tmp_path}/ckpt.pt --out_dir=ANOTHER' in message
 
-
-# ---- a checkpoint against the data ----
 
 @pytest.mark.parametrize('n_chars, tokenizer, message', [
     (61, None, ''), (60, None, 'expected data of 61 characters or GPT-2 tokens, got 60'),
@@ -279,11 +260,3 @@ def test_data_with_other_characters_than_those_of_the_checkpoint_is_refused(n_ch
     settings = asdict(GPTConfig()) | {'vocab_size': 0, 'init_from': 'ckpt.pt'}
     found = error_of(choose_config, checkpoint, 'ckpt.pt', settings, set(), set(), meta)
     assert message in found and bool(found) == bool(message)
-
-
-def test_a_model_of_nanogpt_with_an_untied_head_is_refused_rather_than_changed(tmp_path):
-    model = random_model(**FAMILIES['gpt2'])
-    weights = model.state_dict() | {'lm_head.weight': model.lm_head.weight + 1}
-    args = {name: value for name, value in FAMILIES['gpt2'].items() if name != 'arch'}
-    torch.save({'model': weights, 'model_args': args, 'iter_num': 1}, tmp_path / 'ckpt.pt')
-    assert 'expected lm_head to be tied' in error_of(build, read_checkpoint(tmp_path / 'ckpt.pt'))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import REPO, error_of, is_one_line, run
+from conftest import REPO, error_of, mistake, run, write_file
 
 from configurator import ALIASES, RENAMED, configure
 
@@ -51,29 +51,25 @@ DEFAULTS = {'input': '', 'out_dir': 'out', 'n_layer': 6, 'n_embd': 384, 'top_k':
 @pytest.fixture
 def play(tmp_path, monkeypatch):
     """A function that runs SCRIPT with a command line, from an empty directory, and returns its globals."""
-    (tmp_path / 'repo' / 'config').mkdir(parents=True)
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     monkeypatch.setenv('HOME', '/home/me')
 
-    def play(*words, name='__main__'):
-        monkeypatch.setattr(sys, 'argv', [str(play.folder / 'play.py'), *words])
-        return runpy.run_path(sys.argv[0], run_name=name)
+    def play(*words):
+        monkeypatch.setattr(sys, 'argv', [write_file(play.folder / 'play.py', SCRIPT), *words])
+        return runpy.run_path(sys.argv[0], run_name='__main__')
     play.folder = tmp_path / 'repo'
-    (play.folder / 'play.py').write_text(SCRIPT, encoding='utf-8')
     return play
 
 
 def write_config(play, text, name='small'):
-    (play.folder / 'config' / f'{name}.py').write_text(text, encoding='utf-8')
-    return f'config/{name}.py'
+    return os.path.relpath(write_file(play.folder / 'config' / f'{name}.py', text), play.folder)
 
 
 def namespace_with(folder, **values):
     """The globals of a script that has these settings."""
-    script = folder / 'small.py'
-    script.write_text('\n'.join(f'{name} = {value!r}' for name, value in values.items()), encoding='utf-8')
-    return {'__file__': str(script), '__name__': '__main__', **values}
+    lines = '\n'.join(f'{name} = {value!r}' for name, value in values.items())
+    return {'__file__': write_file(folder / 'small.py', lines), '__name__': '__main__', **values}
 
 
 def test_settings_are_the_values_assigned_before_the_call_then_of_later_files_then_of_flags(play):
@@ -96,8 +92,6 @@ def test_derived_values_come_after_the_command_line_and_config_files(play):
             {} if 'n_embd' in from_files else {'n_embd': 64 * s['n_layer']}))
         assert namespace['n_embd'] == n_embd
 
-
-# ---- flags ----
 
 GIVEN = {
     # the value follows an equals sign or is the next word; it gets the type of the default
@@ -163,9 +157,9 @@ def test_a_mistake_on_the_command_line_is_one_line_that_says_what_to_do(play, li
 
 @pytest.mark.parametrize('old, new', [*ALIASES.items(), *RENAMED.items()])
 def test_other_names_of_a_setting_are_accepted_and_former_ones_in_config_files(tmp_path, capsys, old, new):
-    config, namespace = tmp_path / 'mine.py', namespace_with(tmp_path, **{new: 'a'})
-    config.write_text(f'# mine\n{old} = "b"', encoding='utf-8')
-    for word in [f'--{old}', '--' + old.replace('_', '-'), *[str(config)] * (old in RENAMED)]:
+    namespace = namespace_with(tmp_path, **{new: 'a'})
+    config = write_file(tmp_path / 'mine.py', f'# mine\n{old} = "b"')
+    for word in [f'--{old}', '--' + old.replace('_', '-'), *[config] * (old in RENAMED)]:
         found = configure(dict(namespace), [word, 'b'] if word.startswith('--') else [word])
         assert found.settings == {new: 'b'} and found.typed | found.from_files == {new}
         note = f'{word} is now --{new}' if word.startswith('--') else f'{word}:2: {old} is now {new}'
@@ -174,17 +168,13 @@ def test_other_names_of_a_setting_are_accepted_and_former_ones_in_config_files(t
     assert found.settings == {new: 'a', old: 'c'} # a setting comes before an alias of its name
 
 
-# ---- config files ----
-
 def test_a_config_file_is_in_the_working_directory_or_else_beside_the_script_or_the_nearest_is_named(play):
     name = write_config(play, 'n_layer = 2', 'train_stories')
     assert play(name)['config'].files == (str(play.folder / name),)
     for word in 'config/train_storeis.py', 'train_stories.py', '../' * 9 + 'elsewhere/train_storys.py':
         places = f'{os.path.abspath(word)} nor {play.folder}/{word}'
         assert error_of(play, word) == f'{word}: no file {places}; did you mean {name}?'
-    os.mkdir('config')
-    Path(name).write_text('n_layer = 3', encoding='utf-8')
-    found = play(name)
+    found = play(write_file(name, 'n_layer = 3'))
     assert found['n_layer'] == 3 and found['config'].files == (name,)
     os.chdir(play.folder)
     assert error_of(play, 'x.py') == f'x.py: no file {play.folder}/x.py; --help lists all settings'
@@ -193,19 +183,17 @@ def test_a_config_file_is_in_the_working_directory_or_else_beside_the_script_or_
 def test_helpers_of_a_config_file_are_its_own_and_it_can_find_files_beside_itself_in_any_encoding(play):
     text = '# coding: latin-1\nfrom os.path import join\nstart = "é"\nout_dir = join(__file__, "b")\n' \
            '_scale = 2\nclass Sizes: n = 3\ndef twice(x): return _scale * x\nn_layer = twice(Sizes.n)'
-    path = play.folder / 'config' / 'small.py'
-    path.write_bytes(text.encode('latin-1'))
-    found = play(str(path))
+    found = play(path := write_file(play.folder / 'small.py', text.encode('latin-1')))
     assert (found['n_layer'], found['start'], found['out_dir']) == (6, 'é', os.path.join(path, 'b'))
     assert not {'_scale', 'twice', 'Sizes', 'join'} & (found['config'].settings.keys() | found.keys())
 
 
 def test_a_config_file_may_write_a_value_in_another_way(play):
-    path = write_config(play, 'top_p = 1\nn_embd = 1e3\ntop_k = None\ncompile = False\nout_dir = "~/x"')
-    expected = {'top_p': 1.0, 'n_embd': 1000, 'top_k': 0, 'compile': 'false', 'out_dir': '/home/me/x'}
-    assert repr(play(path)['config'].settings) == repr({**DEFAULTS, **expected}) # types too
-    for text, value in ('True', 'true'), ('"False"', 'false'):
-        assert play(write_config(play, f'compile = {text}'))['compile'] == value
+    for text, value in ('False', 'false'), ('True', 'true'), ('"False"', 'false'):
+        lines = f'top_p = 1\nn_embd = 1e3\ntop_k = None\ncompile = {text}\nout_dir = "~/x"'
+        expected = {'top_p': 1.0, 'n_embd': 1000, 'top_k': 0, 'compile': value, 'out_dir': '/home/me/x'}
+        found = play(write_config(play, lines))['config'].settings
+        assert repr(found) == repr({**DEFAULTS, **expected}) # types too
 
 
 @pytest.mark.parametrize('text, line, message', [
@@ -243,13 +231,11 @@ def test_help_lists_settings_by_group_with_type_default_and_comment_before_anyth
     assert others.startswith('  --embedding_dimension for --n_embd, --number_of_layers for --n_layer, --prom')
 
 
-# ---- how a script ends ----
-
 @pytest.fixture
 def shell(tmp_path):
     """A function: (status, stdout, stderr) of a bash command in which $RUN executes the code after it."""
-    (tmp_path / 'play.py').write_text('import sys, time\nfrom configurator import configure\ncode = ""\n'
-                                      'config = configure(globals())\nexec(code)', encoding='utf-8')
+    write_file(tmp_path / 'play.py', 'import sys, time\nfrom configurator import configure\ncode = ""\n'
+                                     'config = configure(globals())\nexec(code)')
 
     def shell(command):
         env = {**os.environ, 'RUN': f'{sys.executable} play.py --code', 'PYTHONPATH': REPO,
@@ -283,18 +269,17 @@ def test_what_is_no_fault_of_the_code_ends_a_program_with_one_line_or_none(shell
     assert shell(command) == result
 
 
-@pytest.mark.parametrize('code', ['raise BrokenPipeError(32, "")', 'import lib.no_such_file', '1 / 0'])
-def test_what_may_be_a_fault_of_the_code_keeps_its_traceback(shell, code):
-    status, _, err = shell(f"$RUN '{code}'")
-    assert status == 1 and err.startswith('Traceback ')
+def test_what_may_be_a_fault_of_the_code_keeps_its_traceback(shell):
+    for code in 'raise BrokenPipeError(32, "")', 'import lib.no_such_file', '1 / 0':
+        status, _, err = shell(f"$RUN '{code}'")
+        assert status == 1 and err.startswith('Traceback ')
 
 
 def test_a_python_that_is_too_old_can_parse_a_script_and_ends_it_in_one_line(tmp_path, monkeypatch):
     for path in 'configurator', 'lib/recipe', 'train', 'sample', 'bench', 'data/text/prepare':
         ast.parse(Path(REPO, f'{path}.py').read_text(encoding='utf-8'), feature_version=(3, 8))
     monkeypatch.setattr(sys, 'version_info', (3, 9))
-    result = run('train.py', cwd=tmp_path)
-    assert is_one_line(result) and ': expected Python 3.10 or newer, got ' in result.message
+    assert ': expected Python 3.10 or newer, got ' in mistake(run('train.py', cwd=tmp_path))
 
 
 @pytest.mark.parametrize('message, patience, printed', [

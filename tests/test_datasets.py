@@ -1,5 +1,4 @@
 """Which folder a run's bins are in, when they are made anew, and what a signal does meanwhile."""
-import contextlib
 import os
 import signal
 import subprocess
@@ -7,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import REPO, error_of, run, tiny_text, write_file
+from conftest import REPO, error_of, in_child, run, tiny_text, write_file
 
 from data import bins, datasets
 from data.datasets import dataset_of_run, find_dataset, is_prepared, prepare
@@ -119,22 +118,30 @@ def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
     process = subprocess.Popen([sys.executable, '-c', PARENT], env=os.environ | {'PYTHONPATH': REPO},
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                start_new_session=True)
-    line = next(line for line in process.stdout if line.startswith('child'))
+    child = next(int(line.split()[1]) for line in process.stdout if line.startswith('child'))
     send(process.pid, getattr(signal, name))
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert errors.count('\n') == 1 and f'stopped by {name}' in errors
-    with contextlib.suppress(ProcessLookupError):
+    _, errors = process.communicate(timeout=20) # ends when the child has closed stderr, too
+    assert process.returncode == 1 and errors.count('\n') == 1 and f'stopped by {name}' in errors
+    with pytest.raises(ProcessLookupError):
         for _ in range(100):
-            os.kill(int(line.split()[1]), 0)
+            os.kill(child, 0)
             time.sleep(0.05)
-        raise AssertionError('the child is still there')
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
+def test_under_nohup_a_preparation_goes_on_when_its_terminal_is_closed():
+    def prepare_under_nohup():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        prepare('out', 'closing.py', '', -1)
+
+    write_file('closing.py', 'import os, signal\nos.kill(os.getppid(), signal.SIGHUP)')
+    assert in_child(prepare_under_nohup) == 0
 
 
 def test_a_preparation_that_is_killed_is_one_line_and_a_failure_has_the_status_of_the_script(capfd):
     write_file('killed.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
     assert 'ended by SIGKILL' in error_of(prepare, 'out', 'killed.py', '', -1)
     write_file('failing.py', 'raise SystemExit("the line of the script")')
-    with pytest.raises(SystemExit) as problem:
+    with pytest.raises(SystemExit, match='^1$'):
         prepare('out', 'failing.py', '', -1)
-    assert problem.value.code == 1 and capfd.readouterr().err == 'the line of the script\n'
+    assert capfd.readouterr().err == 'the line of the script\n'

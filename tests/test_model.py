@@ -32,8 +32,6 @@ def test_the_loss_at_initialization_is_near_the_logarithm_of_vocab_size(model):
     assert abs(loss.item() - math.log(61)) < 0.1
 
 
-# ---- the KV cache ----
-
 def cached_logits(model, idx, cut, size, padding=None, shrink=False):
     """Logits (B, T, V) of idx with a KV cache: a prompt of cut tokens, one token alone, the rest."""
     cache, parts = KVCache(model, idx.size(0), size, padding), []
@@ -63,24 +61,11 @@ def test_logits_of_left_padded_sequences_equal_those_of_each_alone_for_every_cut
             assert torch.allclose(logits[-len(alone):], alone, atol=1e-5)
 
 
-@torch.no_grad()
-def test_a_cache_continues_the_sequences_that_are_selected(model):
-    idx, padding, rows = random_tokens(3, 16), torch.tensor([0, 3, 2]), torch.tensor([2, 0, 2, 1])
-    cache = KVCache(model, 3, 16, padding)
-    model(idx[:, :9], cache=cache)
-    cache.select(rows)
-    for logits, row in zip(model(idx[rows, 9:], cache=cache), rows.tolist(), strict=True):
-        alone = model(idx[row:row + 1, padding[row]:])[0]
-        assert torch.allclose(logits, alone[-7:], atol=1e-5)
-
-
 def test_the_generation_loop_without_a_cache_equals_greedy_decoding_with_one(model):
     idx = random_tokens(2, 4)
     expected = torch.stack(list(generate(model, idx, 12)), dim=1)
     assert torch.equal(model.generate(idx, 12, temperature=1e-6), torch.cat((idx, expected), dim=1))
 
-
-# ---- other implementations ----
 
 def test_flops_per_token_equal_what_torch_counts(model):
     from torch.utils.flop_counter import FlopCounterMode
@@ -134,8 +119,6 @@ def test_modern_equals_qwen3_of_transformers_after_renaming_and_splitting(tied):
     with torch.no_grad():
         assert torch.allclose(ours(idx), theirs(idx).logits, atol=1e-5)
 
-
-# ---- attention and loss: the formulas and the fast versions ----
 
 def random_qkv(T, S, kv_heads, dtype):
     torch.manual_seed(0)
@@ -225,8 +208,6 @@ def test_torch_compile_gets_one_graph_for_training_one_for_evaluation_and_never_
     assert len(graphs) == 2
     torch.compiler.reset()
 
-
-# ---- hyperparameters ----
 
 @pytest.mark.parametrize('wrong, message', [
     ({'n_head': 3}, 'nearest: 30 or 33'), ({'n_embd': 0}, 'n_embd must be from 1'),

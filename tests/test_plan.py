@@ -48,30 +48,24 @@ def test_the_length_of_a_run_is_its_first_limit_by_default_1000_updates_or_10_ep
     assert plan.max_iters == expected and plan.tokens_per_iter == 128 * settings.get('batch_size', 16)
 
 
-def test_a_run_is_over_at_its_updates_its_minutes_or_its_patience():
+def test_a_run_is_over_evaluations_and_saves_are_due_by_updates_minutes_and_patience():
     assert [plan_of(max_iters=3).is_over(s) for s in states(5)] == [False] * 3 + [True] * 2
-    by_clock = plan_of(max_minutes=5.0, patience=2)
-    assert [by_clock.is_over(RunState(minutes=m)) for m in (0, 4.9, 5.0)] == [False, False, True]
-    assert [by_clock.is_over(RunState(evals_since_best=n)) for n in (0, 1, 2)] == [False, False, True]
-
-
-@pytest.mark.parametrize('interval, due', [(4, [4, 8, 10]), (0, [10]), (100, [10])])
-def test_an_evaluation_is_due_at_every_interval_and_once_at_the_end(interval, due):
-    plan = plan_of(max_iters=10, eval_interval=interval)
-    assert [s.iter_num for s in states(11) if plan.is_eval_due(s)] == due
-    assert not any(plan.is_eval_due(replace(s, last_eval_iter=s.iter_num)) for s in states(11))
-
-
-def test_a_save_is_due_after_an_evaluation_at_its_interval_and_by_the_clock():
-    plan = plan_of(save_interval=4, save_minutes=2.0)
+    plan = plan_of(max_minutes=5.0, patience=2, save_interval=4, save_minutes=2.0)
+    assert [plan.is_over(RunState(minutes=m)) for m in (0, 4.9, 5.0)] == [False, False, True]
+    assert [plan.is_over(RunState(evals_since_best=n)) for n in (0, 1, 2)] == [False, False, True]
     assert [s.iter_num for s in states(10) if plan.is_save_due(s, 0)] == [4, 8]
     assert [s.iter_num for s in states(10, last_eval_iter=5) if plan.is_save_due(s, 0)] == [4, 5, 8]
     assert [plan.is_save_due(RunState(iter_num=1, minutes=m), 3) for m in (4.9, 5.0)] == [False, True]
     assert not plan_of(save_minutes=0.0).is_save_due(RunState(iter_num=1, minutes=1e6), 0)
+    for interval, due in (4, [4, 8, 10]), (0, [10]), (100, [10]): # at every interval and once at the end
+        plan = plan_of(max_iters=10, eval_interval=interval)
+        assert [s.iter_num for s in states(11) if plan.is_eval_due(s)] == due
+        assert not any(plan.is_eval_due(replace(s, last_eval_iter=s.iter_num)) for s in states(11))
 
 
 @pytest.mark.parametrize('settings, expected', [
     ({'decay_fraction': 0.5}, [1/3, 2/3, 1, 1, 1, 1, .82, .64, .46, .28, .1, .1]),
+    ({'decay_fraction': 1.0}, [1/3, 2/3, 1, .8875, .775, .6625, .55, .4375, .325, .2125, .1]),
     ({'decay_fraction': 1.0, 'schedule': 'cosine', 'warmup_iters': 0, 'lr_decay_iters': 4},
      [1, 0.1 + 0.45 * (1 + 0.5 ** 0.5), 0.55, 0.1 + 0.45 * (1 - 0.5 ** 0.5), .1, .1]),
     ({'decay_lr': False}, [1/3, 2/3, 1, 1, 1, 1, 1, 1, 1, 1, 1])])
@@ -105,8 +99,6 @@ def test_the_context_is_as_long_as_the_shorter_split_allows_and_at_least_8(val_t
             clamp_block_size(32, meta)
 
 
-# ---- settings that follow from others, and those that are invalid ----
-
 @pytest.mark.parametrize('depth', range(2, 28))
 @pytest.mark.parametrize('block_size', [64, 1024])
 def test_depth_gives_a_model_and_a_run_that_fit_each_other(depth, block_size):
@@ -137,17 +129,15 @@ def test_the_learning_rate_is_lower_where_adamw_updates_the_matrices_unless_give
     assert derive_settings(config.settings | settings, given, set()).get('learning_rate') == rate
 
 
-@pytest.mark.parametrize('init_from, count', [('scratch', 1), ('resume', 0), ('gpt2', 0)])
-def test_the_shape_in_the_settings_is_checked_only_where_it_is_used(init_from, count):
-    assert problems(config.settings) == []
-    assert len(problems(config.settings | {'init_from': init_from, 'n_head': 3})) == count
-
-
-@pytest.mark.parametrize('steps, world_size, nearest', [(5, 2, '4 or 6'), (1, 4, '4'), (40, 3, '39 or 42')])
-def test_accumulation_that_the_processes_cannot_share_evenly_is_one_sentence(steps, world_size, nearest):
-    wrong, = problems(config.settings | {'gradient_accumulation_steps': steps}, world_size)
-    assert f'got {steps}' in wrong and wrong.endswith(f'nearest: {nearest}')
-    assert not problems(config.settings | {'gradient_accumulation_steps': world_size * 3}, world_size)
+@pytest.mark.parametrize('settings, world_size, message', [
+    ({}, 1, ''), ({'n_head': 3}, 1, 'n_embd must'), # the shape is checked only where it is used
+    ({'init_from': 'resume', 'n_head': 3}, 1, ''), ({'init_from': 'gpt2', 'n_head': 3}, 1, ''),
+    *(({'gradient_accumulation_steps': steps}, n, message) for steps, n, message in (
+        (5, 2, 'got 5; nearest: 4 or 6'), (1, 4, 'got 1; nearest: 4'), (40, 3, 'got 40; nearest: 39 or 42'),
+        (9, 3, '')))])
+def test_a_shape_or_accumulation_that_does_not_fit_is_one_sentence(settings, world_size, message):
+    assert len(found := problems(config.settings | settings, world_size)) == bool(message)
+    assert message in ''.join(found)
 
 
 @pytest.mark.parametrize('n_tokens, vocab_size, on_cpu, on_gpu', [

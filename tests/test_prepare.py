@@ -52,17 +52,12 @@ def texts_of(folder='out'):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_importing_a_prepare_does_nothing_and_running_it_is_one_line_when_offline(name, capsys, monkeypatch):
-    home = os.path.join(REPO, 'data', name)
-    before = sorted(os.listdir(home))
-    monkeypatch.setattr(sys, 'argv', ['pytest', '--nonsense'])
-    monkeypatch.setattr(sys, 'path', list(sys.path)) # which the scripts add to
-    runpy.run_path(os.path.join(home, 'prepare.py'), run_name='imported')
-    assert capsys.readouterr().out == ''
-    assert sorted(os.listdir(home)) == before and os.listdir() == ['play.txt']
+def test_a_preparation_that_needs_the_network_is_one_line_when_offline_with_the_way_out(name):
+    home = sorted(os.listdir(os.path.join(REPO, 'data', name)))
     flags = ['--source=hub'] if name == 'tinystories' else []
-    assert '--input=' in error_of(prepare, name, *flags) # the way out
+    assert '--input=' in error_of(prepare, name, *flags)
     assert not os.path.exists('out/meta.json')
+    assert sorted(os.listdir(os.path.join(REPO, 'data', name))) == home
 
 
 @pytest.mark.parametrize('name', ['tinystories', 'shakespeare_char', 'text'])
@@ -88,18 +83,19 @@ def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
 
 
 def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
-    words = command('data/text/prepare.py', '--input=play.txt', '--out=out')[1:]
-    code = f'import runpy, sys\nsys.argv = {words!r}\nrunpy.run_path({words[0]!r}, run_name="__main__")\n'
-    done = subprocess.run([sys.executable, '-c', code + 'print("torch" in sys.modules)'],
-                          stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
+    words = command('data/text/prepare.py', '--input=play.txt', '--out=out')
+    code = f'import runpy, sys\nsys.argv = {words[1:]!r}\nrunpy.run_path(sys.argv[0], run_name="__main__")\n'
+    words[1:] = '-c', code + 'print("torch" in sys.modules)'
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
     assert done.returncode == 0 and done.stdout.endswith('False\n')
     assert ''.join(map(read_bins('out')[0].decode, read_bins('out')[1].values())) == PLAY
 
 
-def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_before_the_work(monkeypatch):
-    def interrupted(path):
-        raise KeyboardInterrupt
+def interrupted(*_):
+    raise KeyboardInterrupt
 
+
+def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_before_the_work(monkeypatch):
     monkeypatch.setattr(documents, 'local_documents', interrupted)
     assert 'stopped before the dataset was complete' in error_of(prepare, 'text', '--input=play.txt')
     message = error_of(prepare, 'text', '--out=play.txt/out', '--input=play.txt')
@@ -123,22 +119,18 @@ def test_a_separator_in_a_file_separates_documents_and_max_samples_counts_them()
         assert texts_of() == {'train': texts[:limit * 9 // 10], 'val': texts[limit * 9 // 10:limit]}
 
 
-def test_the_vocabulary_is_learned_from_train_alone_and_follows_its_size():
+def test_the_vocabulary_is_learned_from_train_alone_and_follows_its_size_or_a_file():
     prepare_text(SEPARATOR.join(['common words here'] * 600 + ['zyzzyva ' * 40] * 3), name='tinystories')
     tokenizer, splits = read_bins('out')
     assert 'zyzzyva' in tokenizer.decode(splits['val']) and 'zyzzyva' not in tokenizer.decode(splits['train'])
     assert b' common' in tokenizer.tokens or b' words' in tokenizer.tokens
     assert not any(b'zy' in token for token in tokenizer.tokens)
     prepare('text', '--input=play.txt', '--tokenizer=bpe', '--vocab_size=330')
-    assert read_bins('out')[0].n_vocab == 330
-
-
-def test_the_tokenizer_of_a_file_is_used_for_another_text():
-    prepare('text', '--input=play.txt', '--tokenizer=bpe')
-    shutil.copytree('out', 'first')
+    tokenizer, meta = read_bins('out')[0], shutil.copy('out/meta.json', 'first.json')
+    assert tokenizer.n_vocab == 330
     for name in 'text', 'tinystories':
-        prepare_text(PLAY[::-1], '--tokenizer=first/meta.json', name=name)
-        assert read_bins('out')[0].tokens == read_bins('first')[0].tokens
+        prepare_text(PLAY[::-1], f'--tokenizer={meta}', name=name)
+        assert read_bins('out')[0].tokens == tokenizer.tokens
     prepare('text', '--input=play.txt')
     assert "'ж語'" in error_of(prepare_text, PLAY + 'ж語', '--tokenizer=out', name='tinystories') # named
     message = error_of(prepare, 'text', '--input=play.txt', '--tokenizer=words')
@@ -147,10 +139,9 @@ def test_the_tokenizer_of_a_file_is_used_for_another_text():
 
 @pytest.mark.parametrize('name, flags', [
     ('text', '--val_fraction=0'), ('text', '--val_fraction=1.5'), ('tinystories', '--source=web'),
-    ('tinystories', '--max_samples=-5'), ('tinystories', '--vocab_size=100'),
-    ('tinystories', '--tokenizer=char'), ('openwebtext', '--val_documents=40 --max_samples=40'),
-    ('openwebtext', '--val_documents=40 --max_samples=10'), ('openwebtext', '--val_documents=0'),
-    ('openwebtext', '--val_documents=40 --max_samples=-1')])
+    *(('tinystories', flag) for flag in ('--max_samples=-5', '--vocab_size=100', '--tokenizer=char')),
+    *(('openwebtext', f'--val_documents={n} --max_samples={limit}') for n, limit in (
+        (40, 40), (40, 10), (0, 0), (40, -1)))])
 def test_impossible_settings_and_val_that_leaves_nothing_for_train_are_one_line(name, flags):
     source = '--source=builtin' if name == 'tinystories' else '--input=play.txt'
     assert flags.split('=')[0].strip('-') + ': expected' in error_of(prepare, name, source, *flags.split())
@@ -177,33 +168,10 @@ def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_a
 
 
 def parquet(path, texts, column='text'):
-    pyarrow, parquet = pytest.importorskip('pyarrow'), pytest.importorskip('pyarrow.parquet')
+    table = pytest.importorskip('pyarrow').table({column: texts})
     path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(pyarrow.table({column: texts}), path, row_group_size=50)
+    pytest.importorskip('pyarrow.parquet').write_table(table, path, row_group_size=50)
     return path
-
-
-@pytest.fixture
-def hub(monkeypatch, server, tmp_path):
-    """A hub that has the dataset good; what load_dataset then reads is the folder of that name."""
-    monkeypatch.setenv('HF_ENDPOINT', server)
-    monkeypatch.setattr(pytest.importorskip('datasets').config, 'HF_DATASETS_CACHE', str(tmp_path / 'cache'))
-    return tmp_path / 'good'
-
-
-@pytest.mark.slow # importing datasets takes seconds
-def test_stories_of_the_hub_keep_its_splits_and_stop_at_max_samples(hub, capsys, monkeypatch):
-    rows = [f'  Story {i} of a fox.\n' for i in range(300)]
-    parquet(hub / 'train-0.parquet', rows)
-    parquet(hub / 'validation-0.parquet', [f'Tale {i} of a hen.' for i in range(40)])
-    monkeypatch.setattr(sys, 'path', list(sys.path))
-    module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
-    module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
-    module['main']()
-    assert texts_of() == {'train': [f'Story {i} of a fox.' for i in range(120)],
-                          'val': [f'Tale {i} of a hen.' for i in range(40)]}
-    assert 'good, 120 stories' in capsys.readouterr().out
-    assert list(download.hub_documents('good', skip=295)) == rows[295:]
 
 
 TEXTS = [f'Document {i}. ' + 'It says this and that. ' * (i % 9) for i in range(300)]
@@ -212,42 +180,53 @@ CORPUS = download.HubCorpus('good', '', documents=300, tokens_each=50, download_
 
 def write_corpus(folder, path, max_samples=0, corpus=CORPUS):
     bpe = train_bpe(TEXTS, 300)
-    download.write_corpus(folder, corpus, path, 40, max_samples, bpe, save_every=50)
+    download.write_corpus(folder, corpus, path, 40, max_samples, bpe, save_every=10)
     return texts_of(folder)
 
 
-def test_the_first_documents_of_a_corpus_are_val_and_one_stopped_half_way_is_resumed_as_in_one_go(
-        tmp_path, monkeypatch, capsys):
+def test_the_first_documents_of_a_corpus_are_val_and_a_stopped_one_is_resumed(tmp_path, monkeypatch, capsys):
     texts = [*TEXTS[:-1], '']
     for i in range(3):
         parquet(tmp_path / 'shards' / f'{i}.parquet', [text or None for text in texts[i * 100:i * 100 + 100]])
-    local_documents, batches = download.local_documents, write.batches
+    local_documents, batches, parts = download.local_documents, write.batches, write.parts
 
-    def interrupted(path, after):
+    def stopped(path, after):
         yield from islice(local_documents(path), after)
-        raise KeyboardInterrupt
+        interrupted()
 
-    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=500)) # so that much is saved
-    for after in 70, 200:
+    # so that much is saved, also inside a document
+    monkeypatch.setattr(write, 'batches', lambda texts: batches(texts, size=300))
+    monkeypatch.setattr(write, 'parts', lambda text: parts(text, size=30))
+    for after in 60, 100, 200, 200:
         with monkeypatch.context() as patch:
-            patch.setattr(download, 'local_documents', functools.partial(interrupted, after=after))
+            patch.setattr(download, 'local_documents', functools.partial(stopped, after=after))
             assert 'the same command resumes' in error_of(write_corpus, 'stopped', 'shards')
         assert 'meta.json' in error_of(bins.load_meta, 'stopped')
     assert write_corpus('stopped', 'shards') == {'val': texts[:40], 'train': texts[40:]}
-    assert capsys.readouterr().out.count('resuming after them') == 2
+    assert capsys.readouterr().out.count('resuming after them') == 4
     write_corpus('whole', 'shards')
     assert files(tmp_path / 'stopped') == files(tmp_path / 'whole')
     assert write_corpus('part', 'shards', max_samples=100) == {'val': texts[:40], 'train': texts[40:100]}
 
 
-@pytest.mark.slow
-def test_a_corpus_from_the_hub_says_what_it_takes_and_refuses_a_small_disk_or_a_hub_that_breaks_off(
-        hub, capsys):
-    path = parquet(hub / 'train-0.parquet', TEXTS)
+@pytest.mark.slow # importing datasets takes seconds
+def test_a_dataset_of_the_hub_keeps_its_splits_says_what_it_takes_and_refuses_a_small_disk_or_a_broken_hub(
+        server, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv('HF_ENDPOINT', server) # where good exists; load_dataset then reads the folder good
+    monkeypatch.setattr(pytest.importorskip('datasets').config, 'HF_DATASETS_CACHE', str(tmp_path / 'cache'))
+    path = parquet(tmp_path / 'good' / 'train-0.parquet', TEXTS)
     assert write_corpus('out', '') == {'val': TEXTS[:40], 'train': TEXTS[40:]}
     lines = capsys.readouterr().out.splitlines()
     assert '300 documents' in lines[0] and '30.0 kB' in lines[0] # network
     assert '30.0 kB' in lines[1] and 'memory' in lines[1] # disk
+    assert list(download.hub_documents('good', skip=295)) == TEXTS[295:]
+    parquet(tmp_path / 'good' / 'validation-0.parquet', ['A tale of a hen.'] * 40)
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    module = runpy.run_path(os.path.join(REPO, 'data', 'tinystories', 'prepare.py'), run_name='imported')
+    module['main'].__globals__.update(HUB='good', out='out', max_samples=120)
+    module['main']()
+    assert texts_of() == {'train': [text.strip() for text in TEXTS[:120]], 'val': ['A tale of a hen.'] * 40}
+    assert 'good, 120 stories' in capsys.readouterr().out
     message = error_of(write_corpus, 'large', '', corpus=replace(CORPUS, documents=10**15))
     assert 'of free disk space' in message and '--max_samples' in message
     path.write_bytes(path.read_bytes()[:-1000])
@@ -304,25 +283,19 @@ def test_an_address_or_the_hub_is_reachable_or_a_reason_is_given_in_time(server,
     assert download.why_no_hub('good') == 'HF_HUB_OFFLINE is set'
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device that is always full')
-def test_a_download_appears_only_when_it_is_the_right_one(server, tmp_path):
-    path, sha256 = str(tmp_path / 'input.txt'), hashlib.sha256(PLAY.encode()).hexdigest()
-    for page, why in ('nosuch', '404'), ('portal', 'sent another file'), ('half', 'was lost'):
-        assert why in network.fetch(f'{server}/{page}', path, sha256) and not os.path.exists(path)
-    assert network.fetch(f'{server}/play', path, sha256) == ''
-    with open(path, encoding='utf-8') as file:
-        assert file.read() == PLAY
-    assert 'No space left' in error_of(network.fetch, f'{server}/play', '/dev/full', sha256)
-
-
-def test_shakespeare_is_downloaded_once_and_from_the_second_place_if_need_be(server, monkeypatch):
-    monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/portal', f'{server}/play'])
-    monkeypatch.setattr(download, 'SHAKESPEARE_SHA256', hashlib.sha256(PLAY.encode()).hexdigest())
+def test_shakespeare_is_downloaded_once_from_the_first_place_that_has_the_right_file(server, monkeypatch):
+    pages = 'nosuch', 'portal', 'half', 'play'
+    monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/{page}' for page in pages])
+    monkeypatch.setattr(download, 'SHAKESPEARE_SHA256', sha256 := hashlib.sha256(PLAY.encode()).hexdigest())
     prepare('shakespeare_char')
     tokenizer, splits = read_bins('out')
     assert tokenizer.decode(splits['train'] + splits['val']) == PLAY
-    monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/portal'])
+    monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/{page}' for page in pages[:3]])
     prepare('shakespeare_char')
     assert read_bins('out')[1] == splits # from input.txt, which was kept
     os.remove('out/input.txt')
-    assert 'sent another file' in error_of(prepare, 'shakespeare_char')
+    message = error_of(prepare, 'shakespeare_char')
+    assert all(why in message for why in ('404', 'sent another file', 'was lost'))
+    assert not os.path.exists('out/input.txt')
+    if os.path.exists('/dev/full'):
+        assert 'No space left' in error_of(network.fetch, f'{server}/play', '/dev/full', sha256)

@@ -6,30 +6,26 @@ import platform
 import random
 import re
 import signal
-from functools import partial
+from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
-from conftest import TINY, files, fork, is_one_line, log_of, read, same, val_losses
+from conftest import TINY, error_of, fail_at, files, full_disk, log_of, mistake, read, run_forked, same
 
 import model
 from data import bins
 from lib import recorder
-from lib.checkpoint import RunState, snapshot
+from lib.checkpoint import RunState, numbered
 from lib.device import Machine, explain_oom
 from lib.log import StepMonitor
-from lib.recorder import CheckpointWriter
 from model import GPTConfig
 
 BRIEF = '--eval_tokens=256',
-posix = pytest.mark.skipif(os.name != 'posix', reason='needs a limit on the size of files')
 
 
-# ---- files ----
-
-def test_run_json_holds_settings_model_versions_and_machine(trained):
-    with open(os.path.join(trained, 'run.json'), encoding='utf-8') as f:
-        found = json.load(f)
+def test_run_json_and_the_log_hold_what_is_documented_and_the_loss_curve_is_a_picture(trained):
+    found = json.loads(Path(trained, 'run.json').read_text(encoding='utf-8'))
     checkpoint = read(os.path.join(trained, 'ckpt.pt'))
     assert found['settings'] == checkpoint['settings'] and found['model_config'] == checkpoint['model_config']
     assert found['n_params'] == sum(w.numel() for w in checkpoint['model'].values())
@@ -37,11 +33,7 @@ def test_run_json_holds_settings_model_versions_and_machine(trained):
                                  'numpy': found['versions']['numpy']}
     assert found['machine']['device'] == 'cpu' and found['pid'] == os.getpid()
     assert found['command'][-1] == '--out_dir=out'
-
-
-def test_the_log_has_the_documented_fields_and_the_loss_curve_is_a_picture(trained):
-    with open(os.path.join(trained, 'log.jsonl'), encoding='utf-8') as f:
-        records = [json.loads(line) for line in f]
+    records = log_of(trained, 'iter')
     fields = {'loss': {'iter', 'loss', 'lr', 'norm', 'dt', 'tokens', 'epoch'},
               'val_loss': {'iter', 'val_loss', 'perplexity', 'bits_per_byte', 'best'}}
     iters = {key: [record['iter'] for record in records if record.keys() == fields[key]] for key in fields}
@@ -51,8 +43,8 @@ def test_the_log_has_the_documented_fields_and_the_loss_curve_is_a_picture(train
 
 
 def test_perplexity_and_bits_per_byte_follow_from_the_loss_and_the_text(dataset, trained):
-    with open(os.path.join(os.path.dirname(dataset), 'text.txt'), encoding='utf-8') as f:
-        val = f.read()[-os.path.getsize(os.path.join(dataset, 'val.bin')) // 2:] # one uint16 a character
+    n_chars = os.path.getsize(os.path.join(dataset, 'val.bin')) // 2 # one uint16 each
+    val = Path(dataset).with_name('text.txt').read_text(encoding='utf-8')[-n_chars:]
     record = log_of(trained, 'val_loss')[-1]
     assert len(val.encode('utf-8')) > len(val) # so that a byte is not a token
     assert math.isclose(record['perplexity'], math.exp(record['val_loss']))
@@ -60,13 +52,10 @@ def test_perplexity_and_bits_per_byte_follow_from_the_loss_and_the_text(dataset,
     assert math.isclose(record['bits_per_byte'], bits / len(val.encode('utf-8')))
 
 
-@pytest.mark.parametrize('flags, kept', [(['--save_interval=2'], [4, 6, 7]),
-                                         (['--save_minutes=1e-9'], [5, 6, 7])])
-def test_the_last_checkpoints_are_kept_by_number_and_by_the_clock(train, tmp_path, flags, kept):
-    train('--max_iters=7', '--eval_interval=0', '--keep=3', *BRIEF, *flags)
-    names = sorted(path.name for path in (tmp_path / 'out').glob('ckpt-*.pt'))
-    assert names == [f'ckpt-{iter_num:07d}.pt' for iter_num in kept]
-    assert [read(tmp_path / 'out' / name)['iter_num'] for name in names] == kept
+@pytest.mark.parametrize('flag, kept', [('--save_interval=2', [4, 6, 7]), ('--save_minutes=1e-9', [5, 6, 7])])
+def test_the_last_checkpoints_are_kept_by_number_and_by_the_clock(train, tmp_path, flag, kept):
+    train('--max_iters=7', '--eval_interval=0', '--keep=3', *BRIEF, flag)
+    assert [iter_num for iter_num, _ in numbered(tmp_path / 'out')] == kept
 
 
 def test_without_checkpoints_a_run_leaves_its_log_and_resumes_nothing(train, tmp_path):
@@ -75,109 +64,50 @@ def test_without_checkpoints_a_run_leaves_its_log_and_resumes_nothing(train, tmp
     assert len(log_of(tmp_path / 'out')) == 3 and not list(tmp_path.rglob('*.pt'))
 
 
-def test_saved_is_printed_when_the_files_are_on_the_disk(tmp_path, capsys):
-    writer = CheckpointWriter(str(tmp_path))
-    checkpoint = {'model': {'w': torch.ones(3)}, 'iter_num': 5}
-    writer.put(snapshot(checkpoint), is_best=True, label='iter 5/9')
-    assert writer.last_good() == f'{tmp_path}/ckpt.pt of iter 5'
-    assert capsys.readouterr().out == f'iter 5/9 | saved {tmp_path}/ckpt.pt, {tmp_path}/best.pt\n'
-
-
-@posix
-def test_a_disk_that_is_full_for_a_while_costs_warnings_and_no_file(tmp_path, capsys):
-    import resource
-    writer, limit = CheckpointWriter(str(tmp_path)), resource.getrlimit(resource.RLIMIT_FSIZE)
-    for iter_num, size in ((1, limit[0]), (2, 1000), (3, limit[0])): # 1000 bytes are too few
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limit[1]))
-        try:
-            writer.put({'model': {'w': torch.full((2000,), iter_num)}, 'iter_num': iter_num}, iter_num < 3)
-            writer.wait()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        assert read(tmp_path / 'ckpt.pt')['iter_num'] == (1 if iter_num == 2 else iter_num)
-        assert read(tmp_path / 'best.pt')['iter_num'] == (2 if iter_num == 3 else 1) # made up for
-    writer.finish()
-    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith('WARNING')]
-    assert len(warnings) == 2 and all('could not be written (' in line for line in warnings)
-
-
-@posix
 def test_a_full_disk_leaves_the_old_checkpoint_and_ends_in_one_line(train, tmp_path):
-    import resource
     train('--max_iters=2', *BRIEF)
-    before, limit = files(tmp_path)[(tmp_path / 'out' / 'ckpt.pt').relative_to(tmp_path)], \
-        resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1])) # no file may grow beyond this
-    try:
+    before = (tmp_path / 'out' / 'ckpt.pt').read_bytes()
+    with full_disk(100_000):
         full = train('--max_iters=4', '--init_from=resume', *BRIEF)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert is_one_line(full) and 'ckpt.pt: could not be written (' in full.message
-    assert before in files(tmp_path).values() and not list(tmp_path.rglob('*.tmp'))
+    assert 'ckpt.pt: could not be written (' in mistake(full)
+    assert (tmp_path / 'out' / 'ckpt.pt').read_bytes() == before and not list(tmp_path.rglob('*.tmp'))
     assert train('--max_iters=4', '--init_from=resume', *BRIEF).status == 0
 
-
-# ---- what a run says of itself ----
 
 def test_rising_validation_is_reported_once_and_the_last_samples_are_of_the_best_weights(train, tmp_path):
     constant = '--eval_interval=1', '--no-decay_lr', *BRIEF
     train('--max_iters=2', *constant)
     result = train('--max_iters=6', *constant, '--init_from=resume', '--learning_rate=1', '--grad_clip=0')
-    losses = val_losses(tmp_path / 'out')
+    losses = [record['val_loss'] for record in log_of(tmp_path / 'out', 'val_loss')]
     assert len(losses) == 6 and losses[1] == min(losses)
     best, last = (read(tmp_path / 'out' / name) for name in ('best.pt', 'ckpt.pt'))
     assert best['best_val_loss'] == last['best_val_loss'] == losses[1] # best is the least of all
     assert (best['iter_num'], last['iter_num'], best['optimizers']) == (2, 6, [])
     assert result.out.count('not improved for 3 evaluations: the model overfits; the best is') == 1
-    samples = result.out.partition('samples of out/best.pt, from iter 2:\n')[2].partition('done in')[0]
-    evaluated = train('--eval_only', '--init_from=out', '--out_dir=none', *BRIEF)
-    assert f'val {losses[1]:.4f}' in evaluated.out
-    best_again = train('--max_iters=1', '--init_from=out', '--out_dir=again', '--learning_rate=0',
-                       '--muon_learning_rate=0', *BRIEF)
-    assert samples.strip() and samples.strip() in best_again.out
+    samples = re.search('(?s)samples of out/best.pt, from iter 2:\n(.+)\ndone in', result.out)[1].strip()
+    again = train('--max_iters=1', '--init_from=out', '--out_dir=again', '--learning_rate=0',
+                  '--muon_learning_rate=0', *BRIEF).out
+    assert f'val {losses[1]:.4f}' in again and samples and samples in again
 
 
 def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):
     words = '--max_iters=5', '--eval_interval=0', '--peak_tflops=0.001', *BRIEF
     out = train('--sample_interval=2', *words).out
-    lines = out.splitlines()
-    rules = [i for i, line in enumerate(lines) if line == '-' * 20]
-    after = [next(line for line in reversed(lines[:i]) if '|' in line).split('/')[0] for i in rules]
-    assert after.count('iter 2') == after.count('iter 4') == 2 # above and below one text
-    assert after.count('iter 5') == 4 # three texts at the end
+    rules = [part.count('-' * 20 + '\n') for part in re.split(r'(?m)^iter \d/5 \| loss', out)]
+    assert rules == [0, 0, 2, 0, 2, 4] # above and below each of one, one and three texts
     assert out.count('| mfu ') == 5
     out = train('--log_interval=0', '--overwrite', *words).out
     assert (out.count(' tok/s '), out.count('| val '), out.count(' | saved ')) == (0, 1, 1)
 
 
-# ---- what goes wrong ----
-
-class FailsOnce:
-    """A function that raises at its call number `at`; 0 is the first."""
-
-    def __init__(self, real, at, error=None):
-        self.real, self.calls_left, self.error = real, at, error or OSError('broken')
-
-    def __get__(self, instance, owner): # as a method
-        return self if instance is None else partial(self, instance)
-
-    def __call__(self, *args, **kwargs):
-        self.calls_left -= 1
-        if self.calls_left == -1:
-            raise self.error
-        return self.real(*args, **kwargs)
-
-
-@pytest.mark.parametrize('owner, name, at, saved', [
-    (RunState, 'record_eval', 0, 4), (recorder, 'generate_texts', 0, 5), (bins, 'update_windows', 5, 5),
-    (torch.optim.AdamW, 'step', 5, 4)]) # Muon has made its part of update 6 by then
-def test_an_error_in_the_middle_saves_the_last_whole_update(
-        train, tmp_path, monkeypatch, owner, name, at, saved):
+@pytest.mark.parametrize('owner, name, call, saved', [
+    (RunState, 'record_eval', 1, 4), (recorder, 'generate_texts', 1, 5), (bins, 'update_windows', 6, 5),
+    (torch.optim.AdamW, 'step', 6, 4)]) # Muon has made its part of update 6 by then
+def test_an_error_saves_the_last_whole_update(train, tmp_path, monkeypatch, owner, name, call, saved):
     words = '--sample_interval=5', '--save_interval=2', '--lr_decay_iters=9', *BRIEF
-    monkeypatch.setattr(owner, name, FailsOnce(getattr(owner, name), at))
-    with pytest.raises(OSError, match='broken'):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
+        fail_at(patch, owner, name, call)
         train('--max_iters=9', '--eval_interval=4', *words)
-    monkeypatch.undo()
     train(f'--max_iters={saved}', '--out_dir=whole', *words)
     mine, whole = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'whole'))
     assert mine['iter_num'] == saved and same(mine['model'], whole['model'])
@@ -189,16 +119,15 @@ def test_an_error_in_the_middle_saves_the_last_whole_update(
 def test_no_memory_for_a_copy_or_a_sample_is_one_line_that_says_what_needs_less(
         train, tmp_path, monkeypatch, name):
     error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
-    monkeypatch.setattr(recorder, name, FailsOnce(getattr(recorder, name), 0, error))
-    result = train('--max_iters=9', '--sample_interval=3', '--save_interval=3', *BRIEF)
-    assert is_one_line(result) and 'train.py: out of memory on cpu; memory about ' in result.message, result
-    assert '--batch_size=2' in result.message
+    fails_once = mock.Mock(wraps=getattr(recorder, name), side_effect=[error, *[mock.DEFAULT] * 9])
+    monkeypatch.setattr(recorder, name, fails_once)
+    message = mistake(train('--max_iters=9', '--sample_interval=3', '--save_interval=3', *BRIEF))
+    assert 'train.py: out of memory on cpu; memory about ' in message and '--batch_size=2' in message
     assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 3 # saved while the run ended
 
 
 @pytest.mark.parametrize('signal_name, max_iters', [('', 3), ('SIGINT', 2000)])
-def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
-        train, tmp_path, monkeypatch, signal_name, max_iters):
+def test_a_skipped_update_right_before_the_end_is_saved(train, tmp_path, monkeypatch, signal_name, max_iters):
     words, real, calls = ('--lr_decay_iters=9', *BRIEF), model.cross_entropy_sum, []
 
     def overflow_in_update_3(*args):
@@ -207,9 +136,9 @@ def test_a_skipped_update_right_before_the_end_or_ctrl_c_is_saved(
             signal.raise_signal(signal.SIGINT)
         return real(*args) * (math.inf if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(model, 'cross_entropy_sum', overflow_in_update_3)
-    result = train(f'--max_iters={max_iters}', *words)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(model, 'cross_entropy_sum', overflow_in_update_3)
+        result = train(f'--max_iters={max_iters}', *words)
     assert result.status == 0 and 'update skipped (1/10 in a row)' in result.out, result
     train('--max_iters=2', '--out_dir=two', *words)
     mine, two = (read(tmp_path / out / 'ckpt.pt') for out in ('out', 'two'))
@@ -225,13 +154,12 @@ def test_a_run_that_diverges_is_one_line_and_keeps_the_good_files(train, tmp_pat
     train('--max_iters=2', *words)
     before = files(tmp_path / 'out')
     result = train('--max_iters=99', '--init_from=resume', *words, *flags)
-    assert is_one_line(result) and re.search(expected, result.message), result
+    assert re.search(expected, mistake(result))
     assert 'the last good checkpoint is out/ckpt.pt of iter 2' in result.message
     assert '--learning_rate' in result.message
     after = files(tmp_path / 'out')
     assert all(after[name] == before[name] for name in after if name.suffix == '.pt')
-    skipped = [record['skipped'] for record in log_of(tmp_path / 'out', 'skipped')]
-    assert skipped == list(range(1, 1 + result.out.count('update skipped (')))
+    assert len(log_of(tmp_path / 'out', 'skipped')) == result.out.count('update skipped (')
 
 
 def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
@@ -247,19 +175,16 @@ def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
     return monitor, records
 
 
-def test_skipped_updates_in_a_row_end_the_run_and_single_ones_do_not(capsys):
+def test_skipped_updates_in_a_row_end_the_run_and_single_ones_or_overflows_of_float16_do_not(capsys):
+    monitor, records = monitored([1.0] * 5, norm=math.inf, scaled=True, max_bad_steps=2) # by the scaler
+    assert (monitor.state.skipped_steps, records) == (0, [])
+    assert capsys.readouterr().out.count('gradient overflow in float16') == 5
     with pytest.raises(SystemExit, match='3 times in a row, last at iter 7 .loss nan . lr 1.00e-03'):
         monitored([1.0, math.nan, math.nan, 1.0, math.inf, math.nan, math.nan], max_bad_steps=3)
     with pytest.raises(SystemExit, match='norm inf.*out/ckpt.pt of iter 7'):
         monitored([1.0, 1.0], norm=math.inf, max_bad_steps=2)
     _, records = monitored([math.nan, 1.0, math.inf])
     assert [(r['iter'], r['skipped'], r['skipped_loss']) for r in records] == [(1, 1, 'nan'), (3, 2, 'inf')]
-
-
-def test_an_overflow_of_the_gradient_scaler_is_no_bad_update(capsys):
-    monitor, records = monitored([1.0] * 5, norm=math.inf, scaled=True, max_bad_steps=2)
-    assert (monitor.state.skipped_steps, records) == (0, [])
-    assert capsys.readouterr().out.count('gradient overflow in float16') == 5
 
 
 def test_a_spike_of_the_loss_is_reported_and_noise_and_the_first_descent_are_not(capsys):
@@ -272,31 +197,22 @@ def test_a_spike_of_the_loss_is_reported_and_noise_and_the_first_descent_are_not
     assert 'iter 81 | loss spike: 6.0000, running mean 2.9' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('batch_size, accumulation, expected', [
-    (12, 1, '--batch_size=6 --gradient_accumulation_steps=2'),
-    (15, 4, '--batch_size=5 --gradient_accumulation_steps=12'),
-    (1, 8, '--block_size=128 --gradient_accumulation_steps=16')])
-def test_running_out_of_memory_is_one_line_with_settings_that_need_less(batch_size, accumulation, expected):
-    shape = GPTConfig(vocab_size=65, block_size=256, n_layer=4, n_head=4, n_embd=256)
-    for error in MemoryError(), torch.OutOfMemoryError('CUDA out of memory'):
-        with pytest.raises(SystemExit) as raised, explain_oom(
-                shape, batch_size, accumulation, 'muon', Machine('cpu', 'float32', False)):
-            raise error
-        message = str(raised.value)
-        assert '\n' not in message and 'weights 13.0 MB' in message and expected in message
-    with pytest.raises(RuntimeError, match='mine'), explain_oom(
-            shape, 1, 1, 'muon', Machine('cpu', 'float32', False)):
-        raise RuntimeError('mine') # others are left alone
+@pytest.mark.parametrize('error', [MemoryError(), torch.OutOfMemoryError('CUDA out of memory')])
+def test_running_out_of_memory_of_python_or_a_gpu_is_one_line_with_settings_that_need_less(error):
+    @explain_oom(GPTConfig(), 15, 4, 'muon', Machine('cpu', 'float32', False))
+    def run_out():
+        raise error
+
+    assert '--batch_size=5 --gradient_accumulation_steps=12' in error_of(run_out)
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')
 def test_a_run_that_is_too_large_for_the_machine_ends_in_one_line(dataset, tmp_path):
     words = [flag for flag in TINY if not flag.startswith(('--n_embd', '--block_size', '--batch_size'))]
     words += [f'--dataset={dataset}', '--n_embd=256', '--block_size=1024', '--batch_size=96', '--out_dir=out']
-    child = fork('train.py', *words, cwd=tmp_path, memory=200 << 20)
-    child.join()
-    *_, peak, message = (tmp_path / 'out.txt').read_text(encoding='utf-8').splitlines()
-    assert child.exitcode == 1 and peak.startswith('peak'), message
+    status, out = run_forked('train.py', *words, cwd=tmp_path, memory=200 << 20)
+    *_, peak, message = out.splitlines()
+    assert status == 1 and peak.startswith('peak'), message
     assert message.startswith('train.py: out of memory on cpu; memory about')
     assert '--batch_size=48 --gradient_accumulation_steps=2' in message
 
@@ -315,18 +231,13 @@ def stdout_without_a_reader():
 @pytest.mark.parametrize('setup', [full_stdout, stdout_without_a_reader])
 def test_a_run_outlives_a_stdout_that_is_full_or_gone(dataset, tmp_path, setup):
     words = f'--dataset={dataset}', *TINY, '--max_iters=2', '--out_dir=out', *BRIEF
-    child = fork('train.py', *words, cwd=tmp_path, setup=setup)
-    child.join()
-    errors = (tmp_path / 'out.txt').read_text(encoding='utf-8')
-    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 2 and not child.exitcode and not errors, errors
+    assert run_forked('train.py', *words, cwd=tmp_path, setup=setup) == (0, '')
+    assert read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 2
 
 
-def test_wandb_gets_the_log_offline_and_its_failure_ends_no_run(train, wandb, tmp_path, monkeypatch):
+def test_wandb_gets_the_log_offline(train, wandb, tmp_path):
     result = train('--max_iters=2', '--wandb_log', '--wandb_run_name=mine', *BRIEF)
     assert result.status == 0 and 'wandb:' not in result.out, result
     wandb.teardown()
     runs = list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert len(runs) == 1 and b'val_loss' in runs[0].read_bytes()
-    monkeypatch.setattr(wandb, 'init', FailsOnce(None, 0, TimeoutError())) # an error without text
-    result = train('--max_iters=2', '--wandb_log', '--overwrite', *BRIEF)
-    assert result.status == 0 and 'wandb: ' in result.out and len(log_of(tmp_path / 'out')) == 2

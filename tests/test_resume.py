@@ -7,37 +7,12 @@ import time
 
 import pytest
 import torch
-from conftest import (
-    STOP_SIGNALS,
-    TINY,
-    assert_same_run,
-    files,
-    fork,
-    is_one_line,
-    log_of,
-    prepared,
-    process,
-    read,
-    run,
-    same,
-    val_losses,
-)
+from conftest import TINY, assert_same_run, files, fork, log_of, mistake, prepared, read, run, run_forked
 
 from lib.checkpoint import save
-from train import StopSignals
 
-CONSTANT = '--learning_rate=0', '--muon_learning_rate=0' # so that a loss shows which text it is of
 BRIEF = '--eval_tokens=256', '--lr_decay_iters=9'
 
-
-def wait_for(condition):
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-# ---- exactly ----
 
 @pytest.mark.parametrize('flags', [(), ('--dropout=0.2', '--gradient_accumulation_steps=2'),
                                    ('--arch=gpt2', '--dropout=0.2', '--schedule=cosine')], ids=str)
@@ -52,16 +27,17 @@ def test_three_updates_and_three_after_resuming_equal_six_bit_for_bit(train, tmp
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
-def test_a_run_keeps_others_out_of_its_folder_until_it_is_killed_and_resumes_bit_for_bit(
-        train, dataset, tmp_path):
+def test_a_run_keeps_others_out_until_it_is_killed_and_resumes_bit_for_bit(train, dataset, tmp_path):
     flags = '--dropout=0.2', '--lr_decay_iters=1000', '--save_interval=3', '--eval_tokens=256'
     words = f'--dataset={dataset}', *TINY, *flags, '--max_iters=100000', '--out_dir=cut'
     child = fork('train.py', *words, cwd=tmp_path)
-    wait_for((tmp_path / 'cut' / 'ckpt.pt').exists)
+    while not (tmp_path / 'cut' / 'ckpt.pt').exists():
+        assert child.is_alive()
+        time.sleep(0.01)
     (tmp_path / 'my.txt').write_text('another text\n' * 99, encoding='utf-8') # must not replace the data
     for more in (['--overwrite', '--dataset=text', '--input=my.txt'], ['--init_from=resume']):
         second = train(*flags, '--max_iters=5', '--out_dir=cut', *more)
-        assert is_one_line(second) and f'cut is in use by process {child.pid} on ' in second.message
+        assert f'cut is in use by process {child.pid} on ' in mistake(second)
     assert child.is_alive() and log_of(tmp_path / 'cut')[0]['iter'] == 1
     assert not (tmp_path / 'cut' / 'data').exists()
     child.kill() # SIGKILL: it cannot clean up
@@ -75,65 +51,42 @@ def test_a_run_keeps_others_out_of_its_folder_until_it_is_killed_and_resumes_bit
 @pytest.mark.parametrize('left', ['best.pt', 'ckpt-0000002.pt'])
 def test_checkpoints_of_another_run_are_never_replaced_though_it_cannot_be_resumed(train, tmp_path, left):
     train('--max_iters=2', '--keep=1', *BRIEF)
-    for name in {'best.pt', 'ckpt.pt', 'ckpt.prev.pt', 'ckpt-0000002.pt'} - {left}:
-        (tmp_path / 'out' / name).unlink(missing_ok=True)
+    for path in set((tmp_path / 'out').glob('*.pt')) - {tmp_path / 'out' / left}:
+        path.unlink()
     before = (tmp_path / 'out' / left).read_bytes()
-    result = train('--max_iters=2', '--keep=1', *BRIEF)
-    assert is_one_line(result) and f'out already holds a run ({left})' in result.message
+    assert f'out already holds a run ({left})' in mistake(train('--max_iters=2', '--keep=1', *BRIEF))
     result = train('--max_iters=2', '--keep=1', '--init_from=auto', *BRIEF) # for jobs that nobody watches
     kept = tmp_path / 'out' / ('best.old.pt' if left == 'best.pt' else left)
     assert kept.read_bytes() == before and result.status == (left != 'best.pt')
 
 
-def test_a_run_resumed_with_other_micro_batches_sees_the_same_text(train, tmp_path):
-    train('--max_iters=6', '--out_dir=whole', *BRIEF)
-    train('--max_iters=3', '--out_dir=cut', *BRIEF)
-    result = train('--max_iters=6', '--out_dir=cut', '--init_from=resume', *BRIEF, '--batch_size=1',
-                   '--gradient_accumulation_steps=4')
-    assert 'resume: batch_size was 4, is now 1' in result.out
-    for mine, theirs in zip(log_of(tmp_path / 'cut'), log_of(tmp_path / 'whole'), strict=True):
-        assert abs(mine['loss'] - theirs['loss']) < 1e-5
-
-
-def test_the_first_update_after_resuming_sees_text_that_the_run_has_not_seen(train, tmp_path):
-    train('--max_iters=3', *BRIEF, *CONSTANT)
-    train('--max_iters=6', *BRIEF, *CONSTANT, '--init_from=resume')
-    losses = [record['loss'] for record in log_of(tmp_path / 'out')]
-    assert len(set(losses)) == len(losses) == 6
-
-
 @pytest.mark.slow
 def test_a_compiled_run_resumes_bit_for_bit_and_its_checkpoint_needs_no_compiler(train, dataset, tmp_path):
     flags = '--n_layer=1', *BRIEF, '--dropout=0.2', '--gradient_accumulation_steps=2'
-    for out, *more in [('whole', '--max_iters=6'), ('cut', '--max_iters=3'),
-                       ('cut', '--max_iters=6', '--init_from=resume')]:
-        result = process('train.py', f'--dataset={dataset}', *TINY, *flags, '--compile=True',
-                         f'--out_dir={out}', *more, cwd=tmp_path,
-                         TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'))
-        assert result.returncode == 0 and '| compile on (requested)' in result.stdout, result.stderr
+    for more in ('--out_dir=whole --max_iters=6', '--out_dir=cut --max_iters=3',
+                 '--out_dir=cut --max_iters=6 --init_from=resume',
+                 # dropout of compiled code draws other numbers
+                 '--out_dir=compiled --max_iters=3 --dropout=0'):
+        words = f'--dataset={dataset}', *TINY, *flags, '--compile=True', *more.split()
+        status, out = run_forked('train.py', *words, cwd=tmp_path,
+                                 TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'))
+        assert status == 0 and '| compile on (requested)' in out, out
     assert_same_run(tmp_path / 'cut', tmp_path / 'whole')
     assert train(*flags, '--max_iters=8', '--init_from=resume', '--out_dir=cut').status == 0
-    more = '--dropout=0', '--max_iters=3' # dropout of compiled code draws other numbers
-    process('train.py', f'--dataset={dataset}', *TINY, *flags, *more, '--compile', '--out_dir=compiled',
-            cwd=tmp_path, TORCHINDUCTOR_CACHE_DIR=str(tmp_path / 'cache'))
-    train(*flags, *more, '--out_dir=eager')
+    train(*flags, '--max_iters=3', '--dropout=0', '--out_dir=eager')
     for mine, theirs in zip(log_of(tmp_path / 'compiled'), log_of(tmp_path / 'eager'), strict=True):
         assert abs(mine['loss'] - theirs['loss']) < 1e-4
 
 
-# ---- signals ----
-
-@pytest.mark.parametrize('number', STOP_SIGNALS)
-def test_a_signal_ends_a_run_which_saves_and_prints_a_command_that_resumes_it(
-        train, tmp_path, monkeypatch, number):
+def test_a_signal_ends_a_run_which_prints_how_to_resume_it(train, tmp_path, monkeypatch, stop_signal):
     progress = 'lib.recorder.Recorder.progress'
-    monkeypatch.setattr(progress, lambda *_: os.kill(os.getpid(), number)) # after the first update
+    monkeypatch.setattr(progress, lambda *_: os.kill(os.getpid(), stop_signal)) # after the first update
     result = train('--max_iters=2000', '--out_dir=my out', *BRIEF)
     monkeypatch.undo()
     assert result.status == 0, result.message
     assert read(tmp_path / 'my out' / 'ckpt.pt')['iter_num'] == 1
     stopped, command = result.out.splitlines()[-2:]
-    assert f'stopped by {signal.Signals(number).name} after iter 1; saved my out/ckpt.pt' in stopped
+    assert f'stopped by {signal.Signals(stop_signal).name} after iter 1; saved my out/ckpt.pt' in stopped
     words = shlex.split(command) # as a shell would
     assert words[0] == 'python' and words[1].endswith('train.py') and words[-1] == '--init_from=resume'
     resumed = run('train.py', *words[2:], '--max_iters=2', cwd=tmp_path)
@@ -147,30 +100,14 @@ def test_a_signal_before_the_first_update_saves_a_run_that_can_be_resumed(train,
             signal.raise_signal(signal.SIGTERM)
         return torch.nn.Module.train(model, mode)
 
-    monkeypatch.setattr('model.GPT.train', stop_at_once, raising=False)
-    stopped = train('--max_iters=3', *BRIEF)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr('model.GPT.train', stop_at_once, raising=False)
+        stopped = train('--max_iters=3', *BRIEF)
     assert stopped.status == 0 and read(tmp_path / 'out' / 'ckpt.pt')['iter_num'] == 0
     assert train('--max_iters=3', *BRIEF, '--init_from=resume').status == 0
     train('--max_iters=3', *BRIEF, '--out_dir=whole')
     assert_same_run(tmp_path / 'out', tmp_path / 'whole')
 
-
-def test_a_second_signal_ends_the_process_and_an_ignored_one_stays_ignored():
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        signal.signal(STOP_SIGNALS[-1], signal.SIG_IGN) # as nohup does with SIGHUP
-        signals = StopSignals()
-        for number in STOP_SIGNALS[1], STOP_SIGNALS[-1]:
-            signal.raise_signal(number)
-        assert signals.received == ['SIGTERM'] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        assert signal.getsignal(STOP_SIGNALS[-1]) == signal.SIG_IGN
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-# ---- files that are damaged, missing or of another run ----
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(train, tmp_path):
     flags = *BRIEF, '--save_interval=2', '--eval_interval=0'
@@ -179,9 +116,8 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(trai
     damaged = bytearray((tmp_path / 'out' / 'ckpt.pt').read_bytes())
     damaged[len(damaged) // 2] ^= 64
     (tmp_path / 'out' / 'ckpt.pt').write_bytes(damaged)
-    result = train('--max_iters=9', '--init_from=resume', *flags)
-    assert result.status == 0, result.message
-    assert 'WARNING: out/ckpt.pt: ' in result.out and 'using out/ckpt.prev.pt' in result.out
+    out = train('--max_iters=9', '--init_from=resume', *flags).out
+    assert 'WARNING: out/ckpt.pt: ' in out and 'using out/ckpt.prev.pt' in out
     assert (tmp_path / 'out' / 'ckpt.damaged.pt').read_bytes() == damaged
     train('--max_iters=9', '--init_from=resume', '--out_dir=whole', *flags)
     assert_same_run(tmp_path / 'out', tmp_path / 'whole')
@@ -189,41 +125,36 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_is_resumed(trai
 
 def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(train, tmp_path):
     train('--max_iters=3', *BRIEF)
-    losses, checkpoint = val_losses(tmp_path / 'out'), read(tmp_path / 'out' / 'ckpt.pt')
-    save(checkpoint | {'last_eval_iter': 0, 'best_val_loss': float('inf'), 'best_iter': 0},
-         tmp_path / 'out' / 'ckpt.pt')
-    (tmp_path / 'out' / 'best.pt').unlink()
+    out = tmp_path / 'out'
+    evaluations = log_of(out, 'val_loss')
+    never = {'last_eval_iter': 0, 'best_val_loss': float('inf'), 'best_iter': 0}
+    save(read(out / 'ckpt.pt') | never, out / 'ckpt.pt')
+    (out / 'best.pt').unlink()
     result = train('--max_iters=3', *BRIEF, '--init_from=resume')
-    assert result.status == 0 and 'done in ' in result.out
-    assert val_losses(tmp_path / 'out') == losses and len(losses) == 1
-    assert read(tmp_path / 'out' / 'ckpt.pt')['last_eval_iter'] == 3
-    assert (tmp_path / 'out' / 'best.pt').exists()
+    assert result.status == 0 and 'done in ' in result.out and (out / 'best.pt').exists()
+    assert log_of(out, 'val_loss') == evaluations and len(evaluations) == 1
+    assert read(out / 'ckpt.pt')['last_eval_iter'] == 3
 
-
-# ---- settings and data of a resumed run ----
 
 def test_changed_settings_are_printed_and_used_and_a_changed_shape_is_refused(train, tmp_path):
     train('--max_iters=2', *BRIEF)
     before = files(tmp_path)
     wrong = train('--max_iters=6', '--init_from=resume', '--n_layer=12')
     expected = 'ckpt.pt: n_layer is 2 in the checkpoint, and 12 on the command line'
-    assert is_one_line(wrong) and expected in wrong.message
+    assert expected in mistake(wrong)
     assert files(tmp_path) == before
     result = train('--max_iters=4', *BRIEF, '--init_from=resume', '--weight_decay=0.5', '--beta2=0.5')
     assert 'resume: weight_decay was 0.1, is now 0.5' in result.out
     assert 'resume: beta2 was 0.95, is now 0.5' in result.out
     muon, adamw = (each['param_groups'][0] for each in read(tmp_path / 'out' / 'ckpt.pt')['optimizers'])
     assert muon['weight_decay'] == 0.5 and tuple(adamw['betas']) == (0.9, 0.5)
-    train('--max_iters=4', *BRIEF, '--out_dir=unchanged')
-    mine, unchanged = (read(tmp_path / out / 'ckpt.pt')['model'] for out in ('out', 'unchanged'))
-    assert not same(mine, unchanged)
 
 
 def test_a_run_is_replaced_only_with_overwrite_and_then_completely(train, tmp_path):
     train('--max_iters=2', '--keep=1', *BRIEF)
     before = files(tmp_path)
     result = train('--max_iters=3')
-    assert is_one_line(result) and '--init_from=resume' in result.message and '--overwrite' in result.message
+    assert '--init_from=resume' in result.message and '--overwrite' in mistake(result)
     assert files(tmp_path) == before
     assert train('--max_iters=3', '--overwrite', *BRIEF).status == 0
     assert {path.name for path in (tmp_path / 'out').glob('*.pt')} == {'ckpt.pt', 'best.pt'}
@@ -238,7 +169,7 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
     assert first.status == 0 and 'out/data: not prepared yet; running: python ' in first.out, first
     prepared_bins = files(tmp_path / 'out' / 'data')
     other = run('train.py', '--input=new.txt', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path)
-    assert is_one_line(other) and 'expected --input=my.txt' in other.message, other
+    assert 'expected --input=my.txt' in mistake(other)
     for more in [], [f'--input={tmp_path}/./my.txt']: # names no text, or the same by another path
         result = run('train.py', *flags, '--max_iters=3', '--init_from=resume', *more, cwd=tmp_path)
     assert result.status == 0, result.message
@@ -247,18 +178,14 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
     assert files(tmp_path / 'out' / 'data') == prepared_bins
 
 
-def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, tmp_path):
-    words = prepared('a rose is a rose is a rose ' * 20, tmp_path / 'first')
-    train(words, '--max_iters=2')
-    before = files(tmp_path / 'out')
-    for text, expected in (('a rose is a rose so is a rose ' * 20, 'got other tokens'), # same characters
-                           ('A rose is A rose is A rose ' * 20, 'got other tokens')):
-        other = prepared(text, tmp_path / 'first')
-        flags = ['--init_from=resume', '--max_iters=4', *TINY, '--out_dir=out', other]
-        for given in flags, flags[:-1]: # with --dataset and without
-            result = run('train.py', *given, cwd=tmp_path)
-            assert is_one_line(result) and expected in result.message, result
-        assert files(tmp_path / 'out') == before
+@pytest.mark.parametrize('text', ['a rose is a rose so is a rose ', 'A rose is A rose is A rose '])
+def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, tmp_path, text):
+    train(prepared('a rose is a rose is a rose ' * 20, tmp_path / 'first'), '--max_iters=2')
+    before, other = files(tmp_path / 'out'), prepared(text * 20, tmp_path / 'first')
+    for flags in [other], []: # with --dataset and without
+        words = '--init_from=resume', '--max_iters=4', *TINY, '--out_dir=out', *flags
+        assert 'got other tokens' in mistake(run('train.py', *words, cwd=tmp_path))
+    assert files(tmp_path / 'out') == before
 
 
 @pytest.mark.slow
@@ -268,9 +195,8 @@ def test_resuming_takes_no_more_memory_than_starting(dataset, tmp_path):
              '--out_dir=out') # weights of 25 MB, few tokens
     peaks = []
     for more in (['--max_iters=1'], ['--max_iters=2', '--init_from=resume']):
-        child = fork('train.py', *words, *more, cwd=tmp_path)
-        child.join()
-        assert child.exitcode == 0, (tmp_path / 'out.txt').read_text(encoding='utf-8')
-        peaks.append(int((tmp_path / 'out.txt').read_text(encoding='utf-8').split()[-1]) * 1024)
+        status, out = run_forked('train.py', *words, *more, cwd=tmp_path)
+        assert status == 0, out
+        peaks.append(int(out.split()[-1]) * 1024)
     weights = 4 * sum(w.numel() for w in read(tmp_path / 'out' / 'ckpt.pt')['model'].values())
     assert torch.tensor(peaks).diff() < weights / 2

@@ -135,15 +135,12 @@ def test_only_a_bounded_amount_of_different_words_is_learned_from_whatever_their
     assert {word[1] for word in found} > set(b'abcdxyz') # no part of the alphabet is preferred
 
 
-def test_a_vocabulary_has_the_size_asked_for_or_less_when_the_text_gives_no_more():
+def test_a_vocabulary_has_the_size_asked_for_or_follows_the_text_which_may_give_no_more():
     assert train_bpe([small_text(0)], 300).n_vocab == 300
     assert train_bpe(['ab ab'], 4096).tokens[256:] == [b'ab'] # of its pairs only ab occurs twice
     assert train_bpe([], 4096).n_vocab == 257
     for n_vocab in 256, 0, -1, 10**7:
         assert 'vocab_size: expected 257' in error_of(train_bpe, ['text'], n_vocab)
-
-
-def test_without_a_size_the_vocabulary_follows_the_text_up_to_4096_tokens():
     sizes = [module.default_vocab_size(n) for n in (0, 60_000, 134_000, 10_000_000, module.SAMPLE)]
     assert sizes == [300, 300, 335, 4096, 4096]
     text = ' '.join(map(''.join, zip(string.ascii_letters * 900, string.printable * 468, strict=True)))

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import REPO, is_one_line, read, run, val_losses
+from conftest import REPO, log_of, mistake, read, run
 
 from tools import check_loss, judge_stories
 
@@ -30,10 +30,10 @@ def test_a_loss_outside_the_recorded_range_is_reported_and_other_settings_are_re
     for shift, expected in (0, 'normal'), (0.2, 'high'), (-0.2, 'low'), (0.02, 'normal'):
         result = check(shift)
         row = [line for line in result.out.splitlines() if ' to ' in line][-1]
-        assert row.endswith(expected) and f'{val_losses(trained)[-1]:.4f}' in row
+        assert row.endswith(expected) and f'{log_of(trained, "val_loss")[-1]["val_loss"]:.4f}' in row
         assert result.status == (expected != 'normal')
     refused = check(beta2=0.5)
-    assert is_one_line(refused) and refused.message.endswith('closest is out: beta2 0.5, here 0.95')
+    assert mistake(refused).endswith('closest is out: beta2 0.5, here 0.95')
 
 
 @pytest.mark.parametrize('changes, expected', [
@@ -65,10 +65,10 @@ def test_quantization_of_a_run_is_a_row_for_each_dtype_with_the_loss_of_the_run(
     result = run('tools/eval_quantization.py', f'--out_dir={trained}', '--batch_size=125', cwd=tmp_path)
     rows = [line.split() for line in result.out.splitlines()[2:]]
     assert [row[0] for row in rows] == ['float32', 'bfloat16', 'int8']
-    assert float(rows[0][1]) == pytest.approx(min(val_losses(trained)), abs=2e-4)
+    best = min(record['val_loss'] for record in log_of(trained, 'val_loss'))
+    assert float(rows[0][1]) == pytest.approx(best, abs=2e-4)
     assert rows[0][-2:] == ['+0.000%', '100.00%']
-    refused = run('tools/eval_quantization.py', '--batch_size=0', cwd=tmp_path)
-    assert is_one_line(refused) and 'got 0' in refused.message
+    assert 'got 0' in mistake(run('tools/eval_quantization.py', '--batch_size=0', cwd=tmp_path))
 
 
 def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
@@ -79,4 +79,4 @@ def test_stories_are_judged_by_words_protagonist_and_memorized_spans():
     assert judge_stories.judge([kept, changed], *known) == (14 / 16, 0.5, 0)
     assert judge_stories.judge([], *known) == (0, 0, 0)
     refused = run('tools/judge_stories.py', '--count=0', cwd='.') # nothing to judge
-    assert is_one_line(refused) and 'got 0' in refused.message
+    assert 'got 0' in mistake(refused)

@@ -1,14 +1,16 @@
 """Saving checkpoints: killed, on a full disk, or in the background while training continues."""
 import errno
+import itertools
 import os
 import shutil
 import signal
 import sys
 import threading
+from functools import partial
 
 import pytest
 import torch
-from conftest import error_of, fail_at, iter_of, small_checkpoint
+from conftest import error_of, fail_at, full_disk, in_child, iter_of, small_checkpoint
 
 from data import files
 from lib import checkpoint as lib_checkpoint
@@ -18,33 +20,16 @@ from lib.recorder import CheckpointWriter
 needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 
-# ---- one save ----
-
-def in_child(function):
-    """Whether a call returns in a forked process."""
-    child = os.fork()
-    if child == 0:
-        try:
-            function()
-        except BaseException: # nothing may continue into pytest
-            os._exit(3)
-        os._exit(0)
-    return os.waitpid(child, 0)[1] == 0
-
-
 def kill_at_line(count, function, *args):
     """Call a function, and end the process, without cleanup, before the count-th line of saving."""
-    left = count
+    lines = itertools.count(1)
 
     def trace(frame, event, _):
-        nonlocal left
         if frame.f_code.co_filename not in (lib_checkpoint.__file__, files.__file__) \
                 or frame.f_code.co_name in ('add', 'checksum', 'is_stream'):
             return None
-        if event == 'line':
-            left -= 1
-            if left == 0:
-                os._exit(9)
+        if event == 'line' and next(lines) == count:
+            os._exit(9)
         return trace
 
     sys.settrace(trace)
@@ -58,7 +43,7 @@ def test_a_save_that_is_killed_before_any_of_its_lines_leaves_the_old_or_the_new
     save(small_checkpoint(2), path, previous)
     before = path.read_bytes(), previous.read_bytes()
     for killed_at in range(1, 200):
-        finished = in_child(lambda at=killed_at: kill_at_line(at, save, small_checkpoint(3), path, previous))
+        finished = in_child(partial(kill_at_line, killed_at, save, small_checkpoint(3), path, previous)) == 0
         found.append((iter_of(path), iter_of(previous)))
         remove_temporaries(tmp_path)
         assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
@@ -74,7 +59,6 @@ def test_a_save_that_is_killed_before_any_of_its_lines_leaves_the_old_or_the_new
 @pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.999])
 @pytest.mark.parametrize('killed', [True, False])
 def test_a_save_that_is_killed_or_fills_the_disk_at_any_byte_leaves_both_files(tmp_path, fraction, killed):
-    resource = pytest.importorskip('resource')
     path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
     save(small_checkpoint(1), previous)
     save(small_checkpoint(2), path)
@@ -83,11 +67,11 @@ def test_a_save_that_is_killed_or_fills_the_disk_at_any_byte_leaves_both_files(t
     def save_beyond_limit():
         if killed: # python ignores the signal, and then the write fails instead
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        message = error_of(save, small_checkpoint(3), path, previous)
+        with full_disk(limit):
+            message = error_of(save, small_checkpoint(3), path, previous)
         assert 'ckpt.pt: could not be written (File too large)' in message
 
-    assert in_child(save_beyond_limit) != killed
+    assert in_child(save_beyond_limit) == (-signal.SIGXFSZ if killed else 0)
     assert (iter_of(path), iter_of(previous)) == (2, 1)
     assert sum(name.endswith('.tmp') for name in os.listdir(tmp_path)) == killed
 
@@ -108,14 +92,14 @@ def test_a_step_of_a_save_that_fails_leaves_the_old_file_and_ends_in_one_line(tm
 
 
 def test_a_disk_that_cannot_sync_folders_or_make_links_is_no_failure(tmp_path, monkeypatch):
+    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
     fail_at(monkeypatch, os, 'link', number=errno.EPERM)
-    fail_at(monkeypatch, os, 'fsync', 2, errno.EINVAL)
-    save(small_checkpoint(1), tmp_path / 'ckpt.pt')
-    monkeypatch.undo()
-    fail_at(monkeypatch, os, 'link', number=errno.EPERM)
+    with monkeypatch.context() as patch:
+        fail_at(patch, os, 'fsync', 2, errno.EINVAL)
+        save(small_checkpoint(1), path)
     for iter_num in (2, 3):
-        save(small_checkpoint(iter_num), tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt')
-        assert iter_of(tmp_path / 'ckpt.pt') == iter_of(tmp_path / 'ckpt.prev.pt') + 1 == iter_num
+        save(small_checkpoint(iter_num), path, previous)
+        assert iter_of(path) == iter_of(previous) + 1 == iter_num
     assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
 
 
@@ -130,29 +114,22 @@ def test_a_link_left_by_a_killed_process_does_not_lead_into_a_good_file(tmp_path
 
 
 @pytest.mark.parametrize('name', ['file/ckpt.pt', 'missing/ckpt.pt', 'folder', 'busy'])
-def test_a_path_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(tmp_path, name):
-    (tmp_path / 'file').write_text('x', encoding='utf-8')
-    (tmp_path / 'folder' / 'x').mkdir(parents=True)
-    (tmp_path / f'busy.{os.getpid()}.tmp' / 'x').mkdir(parents=True)
-    before = sorted(tmp_path.rglob('*'))
-    assert error_of(save, small_checkpoint(1), tmp_path / name).startswith(f'{tmp_path / name}: ')
-    assert sorted(tmp_path.rglob('*')) == before
+def test_a_path_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(run_dir, name):
+    (run_dir / 'file').touch()
+    (run_dir / 'folder' / 'x').mkdir(parents=True)
+    block(run_dir, 'busy')
+    before = sorted(run_dir.rglob('*'))
+    assert error_of(save, small_checkpoint(1), run_dir / name).startswith(f'{run_dir / name}: ')
+    assert sorted(run_dir.rglob('*')) == before
 
 
-def test_a_symbolic_link_is_followed_and_a_device_is_never_replaced(tmp_path):
-    (tmp_path / 'disk').mkdir()
-    os.symlink('disk/ckpt.pt', tmp_path / 'ckpt.pt')
+def test_a_symbolic_link_is_followed_though_the_file_before_it_is_kept(run_dir, tmp_path):
+    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
+    path.symlink_to('out/ckpt.pt')
     for iter_num in (1, 2):
-        save(small_checkpoint(iter_num), tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt')
-    assert (tmp_path / 'ckpt.pt').is_symlink() and iter_of(tmp_path / 'disk' / 'ckpt.pt') == 2
-    assert iter_of(tmp_path / 'ckpt.prev.pt') == 1
-    if os.path.exists('/dev/null'):
-        os.symlink('/dev/null', tmp_path / 'null')
-        save(small_checkpoint(3), tmp_path / 'null')
-        assert os.stat('/dev/null').st_rdev and (tmp_path / 'null').is_symlink()
+        save(small_checkpoint(iter_num), path, previous)
+    assert path.is_symlink() and (iter_of(run_dir / 'ckpt.pt'), iter_of(previous)) == (2, 1)
 
-
-# ---- the writer of a run ----
 
 @pytest.fixture
 def run_dir(tmp_path):
@@ -167,11 +144,18 @@ def block(run_dir, name='ckpt.pt'):
     return lambda: shutil.rmtree(folder)
 
 
+def put(writer, *iter_nums, is_best=False):
+    """Write checkpoints, one after the other."""
+    for iter_num in iter_nums:
+        writer.put(small_checkpoint(iter_num), is_best)
+    writer.wait()
+
+
 def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says_so(run_dir, capsys):
     writer = CheckpointWriter(run_dir, keep=3)
     for iter_num, is_best in ((1, True), (2, False), (3, True)):
         writer.put(small_checkpoint(iter_num, optimizers=[{}]), is_best, f'iter {iter_num}')
-    writer.finish()
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 3' # waits until the files are on the disk
     assert [iter_of(run_dir / f'{name}.pt') for name in ('best', 'ckpt', 'ckpt.prev')] == [3, 3, 2]
     assert [read_checkpoint(run_dir / name)['optimizers'] for name in ('best.pt', 'ckpt.pt')] == [[], [{}]]
     assert len(os.listdir(run_dir)) == 6 # best.pt has no previous one, and no number
@@ -180,46 +164,42 @@ def test_a_best_checkpoint_is_written_too_without_its_optimizers_and_a_line_says
     assert lines[2] == f'iter 3 | saved {run_dir}/ckpt.pt, {run_dir}/best.pt' and len(lines) == 3
 
 
-def test_a_write_that_fails_prints_one_warning_and_is_tried_again_with_the_next_one(run_dir, capsys):
-    writer = CheckpointWriter(run_dir, last_good='out/ckpt.prev.pt of iter 7')
-    writer.put(small_checkpoint(8))
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8'
-    free, _ = block(run_dir), block(run_dir, 'best.pt')
-    capsys.readouterr()
-    writer.put(small_checkpoint(9), is_best=True)
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 8' and iter_of(run_dir / 'ckpt.pt') == 8
-    best_warning, warning = capsys.readouterr().out.splitlines()
-    assert warning.startswith(f'WARNING: {run_dir}/ckpt.pt: could not be written (')
-    assert 'training continues' in warning and f'{run_dir}/best.pt: could not be written' in best_warning
-    free()
-    writer.put(small_checkpoint(10))
-    message = error_of(writer.finish) # ckpt.pt was written in the end
-    assert message.startswith(f'{run_dir}/best.pt: could not be written (') and 'ckpt.pt:' not in message
-    assert iter_of(run_dir / 'ckpt.pt') == 10
-
-
-def test_a_best_checkpoint_that_found_no_space_is_written_with_the_next_one(run_dir):
-    writer, free = CheckpointWriter(run_dir), block(run_dir, 'best.pt')
+def test_a_write_that_fails_prints_one_warning_and_is_made_up_for_with_the_next_one(run_dir, capsys):
+    writer, path, best = CheckpointWriter(run_dir, last_good='none'), run_dir / 'ckpt.pt', run_dir / 'best.pt'
     assert writer.last_good() == 'none'
-    writer.put(small_checkpoint(1), is_best=True)
-    writer.wait()
+    put(writer, 8)
+    assert writer.last_good() == f'{path} of iter 8'
+    free, free_best = block(run_dir), block(run_dir, 'best.pt')
+    capsys.readouterr()
+    put(writer, 9, is_best=True)
+    assert writer.last_good() == f'{path} of iter 8' and iter_of(path) == 8
+    best_warning, warning = capsys.readouterr().out.splitlines()
+    assert warning.startswith(f'WARNING: {path}: could not be written (')
+    assert 'training continues' in warning and f'{best}: could not be written' in best_warning
     free()
-    writer.put(small_checkpoint(2))
-    writer.finish()
-    assert (iter_of(run_dir / 'best.pt'), iter_of(run_dir / 'ckpt.pt')) == (1, 2)
+    put(writer, 10)
+    assert iter_of(path) == 10 and list(writer.problems) == ['best.pt']
+    free_best()
+    put(writer, 11)
+    assert iter_of(best) == 9 and not writer.problems
+    block(run_dir, 'best.pt')
+    put(writer, 12, is_best=True)
+    assert error_of(writer.finish).startswith(f'{best}: could not be written (')
+
+
+def numbers(run_dir):
+    """iter_num of the checkpoints that have a number in their name, as the name says and the file."""
+    found = [iter_num for iter_num, _ in numbered(run_dir)]
+    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == found
+    return found
 
 
 @pytest.mark.parametrize('keep', [0, 1, 3])
 def test_the_newest_checkpoints_are_kept_under_their_numbers(run_dir, keep):
-    writer = CheckpointWriter(run_dir, keep)
-    for iter_num in (5, 10, 15, 20, 20, 25):
-        writer.put(small_checkpoint(iter_num))
-    writer.finish()
-    expected = [5, 10, 15, 20, 25][-keep:] if keep else []
-    assert [iter_num for iter_num, _ in numbered(run_dir)] == expected
-    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == expected
+    put(CheckpointWriter(run_dir, keep), 5, 10, 15, 20, 20, 25)
+    assert numbers(run_dir) == ([5, 10, 15, 20, 25][-keep:] if keep else [])
     assert (iter_of(run_dir / 'ckpt.pt'), iter_of(run_dir / 'ckpt.prev.pt')) == (25, 20)
-    assert len(os.listdir(run_dir)) == 2 + len(expected)
+    assert len(os.listdir(run_dir)) == 2 + keep
 
 
 def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leaves_the_others(run_dir):
@@ -227,14 +207,11 @@ def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leave
         save(small_checkpoint(iter_num), run_dir / f'ckpt-{iter_num:07d}.pt')
     writer = CheckpointWriter(run_dir, keep=2)
     block(run_dir, 'ckpt-0000046.pt')
-    for iter_num in (45, 46):
-        writer.put(small_checkpoint(iter_num))
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 46'
+    put(writer, 45, 46)
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 46' and numbers(run_dir) == [40, 45]
     assert 'ckpt-0000046.pt: could not be written' in writer.problems['ckpt.pt']
-    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == [40, 45]
-    writer.put(small_checkpoint(47))
-    writer.finish()
-    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == [45, 47]
+    put(writer, 47)
+    assert numbers(run_dir) == [45, 47]
 
 
 def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
@@ -251,10 +228,7 @@ def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
 
 
 def test_removing_a_run_or_what_a_killed_one_left_keeps_all_other_files(run_dir):
-    writer = CheckpointWriter(run_dir, keep=2)
-    for iter_num in (1, 2):
-        writer.put(small_checkpoint(iter_num), is_best=True)
-    writer.finish()
+    put(CheckpointWriter(run_dir, keep=2), 1, 2, is_best=True)
     others = ['ckpt-final.pt', 'notes.1.tmp', 'notes.txt']
     for name in (*others, 'log.jsonl', 'loss.png', 'run.json', 'ckpt.pt.12.tmp', 'ckpt-0000001.pt.1.tmp'):
         (run_dir / name).write_text('', encoding='utf-8')
