@@ -16,6 +16,7 @@ import numpy as np
 
 from data.bins import load_tokenizer, tokenizer_file
 from data.encoding import SAMPLE_BYTES, conversion, detect_encoding, detect_file_type
+from data.messages import describe
 from data.tokenizer import SEPARATOR, CharTokenizer, learn_bpe
 
 TEXT_FILES = ('.txt', '.md', '.parquet') # what is read of a folder
@@ -136,7 +137,7 @@ def parquet_documents(path):
         for batch in parquet.ParquetFile(path).iter_batches(1000, columns=['text']): # rows
             yield from (text or '' for text in batch.column('text').cast('string').to_pylist())
     except Exception as error: # not parquet, truncated, or without such a column
-        what = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
+        what = describe(error)[:200]
         raise SystemExit(f"{path}: expected parquet with a column 'text', got {what}; "
                          'give another file') from None
 

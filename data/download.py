@@ -13,6 +13,7 @@ from itertools import islice
 from data import write
 from data.documents import local_documents, local_files, print_skipped_files
 from data.files import make_folder
+from data.messages import describe, format_bytes
 from data.network import fetch, why_unreachable
 
 # the same text at two URLs; the checksum detects the page of a login portal
@@ -92,7 +93,7 @@ def streamed_texts(name, subset, split, skip):
         for row in datasets.load_dataset(name, subset, split=split, streaming=True).skip(skip):
             yield row['text']
     except Exception as error: # the libraries below all have their own
-        what = ' '.join(f'{type(error).__name__}: {error}'.split())[:200]
+        what = describe(error)[:200]
         raise SystemExit(f'{name}: the connection to the hub was lost ({what}); run the same command '
                          'again') from None
 
@@ -140,8 +141,8 @@ def check_disk_space(folder, corpus, documents):
     needed, download = documents * corpus.tokens_each * 2, documents * corpus.download_bytes_each # bytes
     partial = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith('.bin.tmp')]
     free = shutil.disk_usage(folder).free + sum(partial)
-    needs, has = write.format_bytes(needed), write.format_bytes(free)
-    print(f'{corpus.name}: {documents:,} documents, about {write.format_bytes(download)} to download, '
+    needs, has = format_bytes(needed), format_bytes(free)
+    print(f'{corpus.name}: {documents:,} documents, about {format_bytes(download)} to download, '
           f'not kept\n{folder}: about {needs} of bins ({has} are free), memory below 2 GB\n'
           'you can stop it at any time; the same command resumes')
     if free < needed:

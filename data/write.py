@@ -21,6 +21,7 @@ from tqdm import tqdm
 from data import bins
 from data.documents import fingerprint_inputs
 from data.files import lock_folder, make_folder, remove, sync_folder, write_errors, write_json
+from data.messages import format_bytes
 from data.tokenizer import GPT2Tokenizer
 
 ADVICE = 'free some space or choose another folder (--out of prepare.py, --out_dir of train.py)'
@@ -241,12 +242,6 @@ def print_splits(folder, meta):
         print(f'{os.path.join(folder, split)}.bin: {record["tokens"]:,} tokens, {size} of text in '
               f'{record["documents"]:,} document{plural}')
     print(f'vocabulary: {meta["vocab_size"]:,} tokens ({meta["tokenizer"]["kind"]})')
-
-
-def format_bytes(n_bytes):
-    """A number of bytes with its unit."""
-    unit = min(int(np.log10(max(n_bytes, 1))) // 3, 3)
-    return f'{n_bytes / 1000 ** unit:,.{int(unit > 0)}f} {("bytes", "kB", "MB", "GB")[unit]}'
 
 
 def documents_done(out, job):

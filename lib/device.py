@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.parallel import DistributedDataParallel
 
-from lib.log import describe, say
+from data.messages import describe, format_bytes
+from lib.log import say
 from lib.optim import parameter_groups
 from model import GPT, MAX_LOGITS
 
@@ -339,10 +340,6 @@ def memory_line(needed, config, batch_size):
     parts = ', '.join(f'{name} {format_bytes(n)}' for name, n in needed.items() if name != 'total')
     return (f'memory about {format_bytes(needed["total"])}: {parts} for {batch_size} sequences x '
             f'{config.block_size} tokens in a forward pass')
-
-
-def format_bytes(n):
-    return f'{n / 1e9:,.2f} GB' if n >= 1e8 else f'{n / 1e6:.1f} MB'
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from time import perf_counter
 import torch
 
 from data.files import atomic_write, write_errors
+from data.messages import describe
 
 
 def say(text):
@@ -223,11 +224,6 @@ def start_wandb(project, name, settings):
     except Exception as error: # it raises many types, none of which should end the run
         say(f'wandb: {describe(error)}; continuing with log.jsonl only')
     return None
-
-
-def describe(error):
-    """An exception in one line."""
-    return ' '.join(f'{type(error).__name__}: {error}'.split()).removesuffix(':')
 
 
 # ---- lines and pictures ----

@@ -13,6 +13,7 @@ from conftest import FAMILIES, MODERN, REPO, PretendDevice, error_of, random_mod
 from torch.torch_version import TorchVersion
 
 import train
+from data.messages import format_bytes
 from data.tokenizer import CharTokenizer
 from lib import device
 from lib.device import Machine, choose_compile, choose_device, choose_dtype, memory_needed, torchrun_ranks
@@ -280,8 +281,8 @@ def test_running_out_of_memory_ends_in_one_line_with_settings_that_need_less(bat
             what()
 
     message = error_of(use, lambda: torch.empty(1 << 60)) # torch's own error on a CPU
-    assert list(map(device.format_bytes, (1_234_567, 99_900_000, 1e8, 1.5e12))) == [
-        '1.2 MB', '99.9 MB', '0.10 GB', '1,500.00 GB']
+    assert list(map(format_bytes, (0, 999, 1000, 1_234_567, 99_900_000, 1e9, 1.5e12))) == [
+        '0 bytes', '999 bytes', '1.0 kB', '1.2 MB', '99.9 MB', '1.00 GB', '1,500.00 GB']
     assert 'out of memory on cpu' in message and f'for {batch_size} sequences x 16 tokens' in message
     assert advice in message
     with pytest.raises(RuntimeError, match='multiplied'): # any other error stays as it is

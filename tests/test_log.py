@@ -9,8 +9,9 @@ import sys
 import pytest
 from conftest import error_of, full_disk
 
+from data.messages import describe
 from lib import log as log_module
-from lib.log import Clock, Log, describe, draw_loss, progress_line, read_log, start_wandb, validation_line
+from lib.log import Clock, Log, draw_loss, progress_line, read_log, start_wandb, validation_line
 
 PROGRESS = {'iter': 250, 'loss': 1.60214, 'lr': 1e-3, 'norm': 0.5234, 'dt': 0.0118, 'tokens': 4096000,
             'epoch': 1.234}

@@ -43,10 +43,11 @@ from itertools import islice
 import torch
 
 from bench import time_decoding
+from data.messages import describe
 from lib.checkpoint import RunState
 from lib.device import autocast_for, capture_cuda_graphs, choose_compile, choose_device
 from lib.generate import generate
-from lib.log import StepMonitor, describe, read_log
+from lib.log import StepMonitor, read_log
 from lib.optim import make_optimizers
 from lib.quantize import prepare_for_inference
 from lib.timing import synchronize
