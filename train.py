@@ -45,6 +45,7 @@ mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurt
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
 max_iters = 0 # updates; 0: no limit
 epochs = 0.0 # passes over the training text; 0: no limit
+fit_minutes = 0.0 # shorten max_iters so that a new run takes about this long on this machine; 0: off
 max_minutes = 0.0 # of training, over all resumes; the learning rate then follows elapsed time; 0: no limit
 patience = 0 # stop after this many evaluations in a row without a new best; 0: never
 
@@ -98,7 +99,6 @@ if __name__ == '__main__': # before importing torch: less spinning of OpenMP thr
 
 import math
 import shlex
-import signal
 import sys
 import tempfile
 from dataclasses import dataclass, fields
@@ -110,7 +110,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
-from data.datasets import SIGNALS, find_dataset, has_bins, is_prepared, prepare, prepare_command
+from data.datasets import find_dataset, has_bins, is_prepared, prepare, prepare_command
 from lib.checkpoint import (
     GPT2_NAMES,
     RunState,
@@ -136,7 +136,9 @@ from lib.plan import (
     check_same_data,
     choose_config,
     default_out_dir,
+    fit_length,
     is_due,
+    is_to_fit,
     make_plan,
     print_dry_run,
     print_plan,
@@ -146,6 +148,8 @@ from lib.plan import (
 )
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, lock_run_dir, quoted
+from lib.signals import StopSignals
+from lib.timing import median_seconds
 from model import GPT, GPTConfig
 
 # ---- settings ----
@@ -418,26 +422,6 @@ def train(run, plan, recorder, s, signals):
             recorder.progress(s['learning_rate'] * lr_scale)
 
 
-class StopSignals:
-    """
-    The names of the signals that have asked the run to stop; a second one of a kind ends the process at once.
-
-    SIGINT is Ctrl-C, SIGTERM what schedulers send, SIGUSR1 and SIGUSR2 what Slurm can send before its limit,
-    SIGHUP a closed terminal (ignored under nohup).
-    """
-
-    def __init__(self):
-        self.received = []
-        for name in SIGNALS:
-            number = getattr(signal, name, None) # Windows lacks some
-            if number and signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self.handle)
-
-    def handle(self, number, frame):
-        self.received.append(signal.Signals(number).name)
-        signal.signal(number, signal.SIG_DFL)
-
-
 def values_to_reduce(run, signals):
     """What the processes tell each other with the loss of an update: whether to stop, and rank 0's clock."""
     return [float(bool(signals.received)), run.clock.minutes if run.machine.is_master else 0.0] \
@@ -450,6 +434,17 @@ def stop_and_minutes(run, signals):
         return (signals.received + [''])[0], run.clock.minutes
     stop, minutes = run.monitor.shared or (0.0, run.state.minutes)
     return (signals.received + ['a signal'])[0] if stop else '', minutes
+
+
+def update_seconds(run, s):
+    """Median seconds of an update, of five that change a run which is then thrown away."""
+    machine = run.machine
+    batches = load_micro_batches(run.train_tokens, s, run.config.block_size, 0, machine.device, machine.rank,
+                                 machine.world_size)
+    with run.explain_oom():
+        seconds = median_seconds(machine.device, 5, train_step, run.model, run.optimizers, batches,
+                                 machine.autocast(), run.scaler, s['grad_clip'])
+    return sum_over_ranks([seconds], machine.device)[0] / machine.world_size
 
 
 # ---- before and after training ----
@@ -500,7 +495,7 @@ def start(s, typed, given, run_dir, world_size):
     checkpoint, path = load_initial_checkpoint(s['init_from'], run_dir)
     resuming = s['init_from'] in ('resume', 'auto') and bool(checkpoint)
     if resuming:
-        s = resumed_settings(s, given, checkpoint, path)
+        s = resumed_settings(s, typed, given, checkpoint, path)
     choose_dtype(s['dtype'], choose_device(s['device'])[0]) # a mistake there must not replace data
     folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, world_size)
     machine = setup_machine(s['device'], s['dtype'], s['compile'], s['backend'])
@@ -512,6 +507,11 @@ def start(s, typed, given, run_dir, world_size):
     if s['dry_run']:
         return print_dry_run(s, plan, model_config, machine)
     machine = without_short_compile(machine, s, plan)
+    if is_to_fit(s, typed, plan, resuming):
+        trial = build_run(s, model_config, machine, folder, meta, checkpoint, path, False)
+        s = fit_length(s, plan, meta, update_seconds(trial, s))
+        trial = None # frees its memory
+        plan = make_plan(s, typed, model_config, meta)
     run = build_run(s, model_config, machine, folder, meta, checkpoint, path, resuming)
     checkpoint = None # frees its memory
     if s['eval_only']:

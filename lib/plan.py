@@ -100,6 +100,29 @@ def stop_limits(s, typed):
         else list(DEFAULT_LIMITS)
 
 
+def is_to_fit(s, typed, plan, resuming):
+    """Whether fit_minutes may shorten a run: a new one whose length is not on the command line."""
+    chosen = typed & {'max_iters', 'epochs', 'max_minutes', 'depth'}
+    return s['fit_minutes'] > 0 and plan.max_iters > 0 and not (chosen or resuming or s['eval_only'])
+
+
+def fit_length(s, plan, meta, seconds):
+    """
+    The settings s, with a smaller max_iters if the plan takes longer than fit_minutes.
+
+    seconds: of an update. A forward pass, as in an evaluation, takes a third of that for as many tokens.
+    """
+    n_val = meta['splits']['val']['tokens']
+    evaluated = min(n_val, s['eval_tokens'] or n_val) / plan.tokens_per_iter # in updates of as many tokens
+    minutes = seconds * (1 + evaluated / 3 / (plan.eval_interval or plan.max_iters)) / 60 # of an update
+    iters = min(plan.max_iters, max(100, int(s['fit_minutes'] / minutes) // 100 * 100))
+    why = f', because {plan.max_iters:,} would take {plan.max_iters * minutes:.1f}' \
+        if iters < plan.max_iters else ''
+    say(f'an update takes {1000 * seconds:,.0f} ms on this machine: {iters:,} updates in about '
+        f'{iters * minutes:.1f} minutes{why}')
+    return s | {'max_iters': iters}
+
+
 def default_out_dir(config_files, dataset):
     """out-x for config/train_x.py; without a config file, for the dataset."""
     if config_files:
@@ -178,16 +201,22 @@ def clamp_block_size(block_size, meta, least=8):
 
 # ---- a resumed run ----
 
-def resumed_settings(s, given, checkpoint, path):
-    """The settings of a resumed run, which keeps its text. given: names on the command line or in files."""
+def resumed_settings(s, typed, given, checkpoint, path):
+    """
+    The settings of a resumed run, which keeps its text, and a length that was fitted to the machine.
+
+    typed, given: names of the settings on the command line; there or in config files
+    """
     before = checkpoint['settings']
+    fitted = {'max_iters'} if before.get('fit_minutes') else set()
     for name in ('input', 'max_samples'):
         if name in given and not same_path(s[name], before.get(name, s[name])):
             raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
                              f'{s[name]}; leave it out, or start a new run from its weights: '
                              f'--init_from={path} --out_dir=ANOTHER')
     return s | {name: before[name] for name in ('dataset', 'input', 'max_samples')
-                if name in before and name not in given}
+                if name in before and name not in given} \
+        | {name: before[name] for name in fitted - typed}
 
 
 def same_path(a, b):

@@ -10,6 +10,8 @@ from lib.device import Machine
 from lib.plan import (
     choose_config,
     clamp_block_size,
+    fit_length,
+    is_to_fit,
     make_plan,
     print_plan,
     stop_limits,
@@ -176,3 +178,17 @@ def test_a_short_run_does_without_torch_compile_unless_it_was_asked_for(settings
     assert ('compile off' in capsys.readouterr().out) is not compiled
     cpu = replace(machine, compile=False)
     assert without_short_compile(cpu, settings, plan_of(**settings)) is cpu
+
+
+@pytest.mark.parametrize('seconds, settings, iters, minutes', [
+    (0.01, {}, 1900, 0.3), (0.1, {}, 1900, 3.2), (0.2, {}, 1200, 4.0), (0.26, {}, 900, 3.9),
+    (0.2, {'eval_interval': 1}, 1000, 3.9), # 1000 tokens of val are half an update, so a sixth of its time
+    (0.2, {'eval_interval': 1, 'eval_tokens': 100}, 1200, 4.1), (9.9, {}, 100, 16.5)])
+def test_a_run_is_shortened_to_the_updates_that_take_fit_minutes(seconds, settings, iters, minutes, capsys):
+    s = config.settings | {'max_iters': 1900, 'fit_minutes': 4.2, 'eval_interval': 250} | settings
+    plan = plan_of(**s)
+    assert is_to_fit(s, set(), plan, False) and fit_length(s, plan, META, seconds) == s | {'max_iters': iters}
+    assert f'{iters:,} updates in about {minutes} minutes' in capsys.readouterr().out
+    for typed, resuming in ({'max_iters'}, False), ({'epochs'}, False), (set(), True):
+        assert not is_to_fit(s, typed, plan, resuming)
+    assert not is_to_fit(s | {'fit_minutes': 0.0}, set(), plan, False)

@@ -22,8 +22,9 @@ from lib.device import Machine
 from lib.optim import make_optimizers
 from lib.plan import choose_config, make_plan
 from lib.recorder import Recorder
+from lib.signals import StopSignals
 from model import GPT, GPTConfig
-from train import StopSignals, dropout_seed, evaluate, train_step
+from train import dropout_seed, evaluate, train_step
 
 SHAPE = dict(vocab_size=13, block_size=16, n_layer=2, n_head=2, n_embd=32)
 NO_CAST = torch.autocast('cpu', enabled=False)

@@ -33,9 +33,9 @@ from model import GPTConfig
 # the settings of train.py that do not influence its validation loss, or only by rounding and chance; every
 # other one does, including those that train.py does not have yet
 NO_INFLUENCE = {'out_dir', 'overwrite', 'eval_only', 'dry_run', 'seed', 'check_data', 'depth', 'patience',
-                'max_bad_steps', 'log_interval', 'eval_interval', 'sample_interval', 'sample_tokens',
-                'save_checkpoints', 'save_interval', 'save_minutes', 'keep', 'wandb_log', 'wandb_project',
-                'wandb_run_name', 'device', 'compile', 'backend', 'peak_tflops'}
+                'fit_minutes', 'max_bad_steps', 'log_interval', 'eval_interval', 'sample_interval',
+                'sample_tokens', 'save_checkpoints', 'save_interval', 'save_minutes', 'keep', 'wandb_log',
+                'wandb_project', 'wandb_run_name', 'device', 'compile', 'backend', 'peak_tflops'}
 PATHS = 'dataset', 'input', 'init_from' # compared by their last part: the same data may lie elsewhere
 
 
