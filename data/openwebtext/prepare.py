@@ -33,7 +33,7 @@ def main():
     with lock_dataset(folder, config, __file__) as provenance:
         download.write_corpus(folder, CORPUS, input, val_documents, max_samples, GPT2Tokenizer(), provenance)
     if not out:
-        print('next: python train.py config/train_gpt2.py --dataset=openwebtext')
+        print('next: python train.py config/train_gpt2_nanogpt.py')
 
 
 if __name__ == '__main__':
