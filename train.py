@@ -98,7 +98,6 @@ if __name__ == '__main__': # before importing torch: less spinning of OpenMP thr
     os.environ.setdefault('GOMP_SPINCOUNT', '100000')
 
 import math
-import shlex
 import sys
 import tempfile
 from dataclasses import dataclass, fields
@@ -111,6 +110,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data import bins
 from data.datasets import find_dataset, has_bins, is_prepared, prepare, prepare_command
+from data.messages import quoted, shell_command
 from lib.checkpoint import (
     GPT2_NAMES,
     RunState,
@@ -147,8 +147,8 @@ from lib.plan import (
     without_short_compile,
 )
 from lib.recipe import OPTIMIZERS, choose_optimizer
-from lib.recorder import Recorder, lock_run_dir, quoted
-from lib.signals import StopSignals
+from lib.recorder import Recorder, lock_run_dir
+from lib.signals import StopSignals, stop_and_minutes, values_to_reduce
 from lib.timing import median_seconds
 from model import GPT, GPTConfig
 
@@ -157,6 +157,8 @@ from model import GPT, GPTConfig
 def check_settings(s, run_dir, world_size=1):
     """SystemExit with everything that is invalid in the settings s, in one line; reads and writes no data."""
     wrong = problems(s, world_size)
+    if s['input'] and s['init_from'] != 'resume' and not os.path.exists(s['input']):
+        wrong.append(f"input: expected a file or folder, got {s['input']}, which does not exist")
     if os.path.exists(run_dir) and not os.path.isdir(run_dir):
         wrong.append(f'out_dir: expected a folder, got the file {run_dir}')
     resumes = s['init_from'] == 'resume' or s['init_from'] == 'auto' and holds_a_run(run_dir)
@@ -184,6 +186,8 @@ def problems(s, world_size=1):
     wrong += [f'{name} must be {" or ".join(known)}, got {s[name]!r}'
               for name, known in (('schedule', tuple(DECAYS)), ('optimizer', ('auto', *OPTIMIZERS)))
               if s[name] not in known]
+    wrong += [f'{name} must be from {low} to {high:,}, got {s[name]:,}' for name, low, high in
+              (('max_samples', -1, 10 ** 12), ('sample_tokens', 0, 10 ** 6)) if not low <= s[name] <= high]
     if not 0 < s['decay_fraction'] <= 1:
         wrong.append(f"decay_fraction must be above 0 and at most 1, got {s['decay_fraction']}")
     if s['lr_decay_iters'] and s['warmup_iters'] >= s['lr_decay_iters']:
@@ -422,20 +426,6 @@ def train(run, plan, recorder, s, signals):
             recorder.progress(s['learning_rate'] * lr_scale)
 
 
-def values_to_reduce(run, signals):
-    """What the processes tell each other with the loss of an update: whether to stop, and rank 0's clock."""
-    return [float(bool(signals.received)), run.clock.minutes if run.machine.is_master else 0.0] \
-        if run.machine.world_size > 1 else []
-
-
-def stop_and_minutes(run, signals):
-    """(name of the signal that asks to stop or '', minutes of training), the same in all processes."""
-    if run.machine.world_size == 1:
-        return (signals.received + [''])[0], run.clock.minutes
-    stop, minutes = run.monitor.shared or (0.0, run.state.minutes)
-    return (signals.received + ['a signal'])[0] if stop else '', minutes
-
-
 def update_seconds(run, s):
     """Median seconds of an update, of five that change a run which is then thrown away."""
     machine = run.machine
@@ -470,7 +460,8 @@ def prepare_data(s, run_dir, checkpoint, path, resuming, world_size):
                 return folder, bins.load_meta(scratch)
         if s['eval_only'] or world_size > 1: # must not write; the other ranks must not wait for hours
             command = prepare_command(folder, script, text, max_samples, tokenizer)
-            raise SystemExit(f'{folder}: expected prepared data, got none; first run: {shlex.join(command)}')
+            raise SystemExit(f'{folder}: expected prepared data, got none; first run: '
+                             + shell_command(command))
         prepare(folder, script, text, max_samples, tokenizer)
     return folder, bins.load_meta(folder, verify_checksum=s['check_data'])
 

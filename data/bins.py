@@ -18,12 +18,12 @@ import os
 import pickle
 import pickletools
 import reprlib
-import shlex
 import zipfile
 from contextlib import contextmanager
 
 import numpy as np
 
+from data.messages import quoted
 from data.tokenizer import CharTokenizer, GPT2Tokenizer, from_json
 
 DATA = os.path.dirname(os.path.abspath(__file__))
@@ -180,10 +180,10 @@ def prepared_datasets():
 
 def how_to_prepare(folder):
     """The command that makes the bins in a folder, for the end of an error message."""
-    name, out = os.path.basename(os.path.abspath(folder)), f'--out={shlex.quote(str(folder))}'
+    name, out = os.path.basename(os.path.abspath(folder)), f'--out={quoted(str(folder))}'
     home, own = os.path.join(DATA, name), os.path.join(folder, 'prepare.py')
     if os.path.isfile(own) and os.path.abspath(folder) != home:
-        return f'run: python {shlex.quote(own)}'
+        return f'run: python {quoted(own)}'
     if os.path.isfile(os.path.join(home, 'prepare.py')):
         return f'run: python data/{name}/prepare.py' + f' {out}' * (os.path.abspath(folder) != home)
     known = ', '.join(prepared_datasets()) or 'none'

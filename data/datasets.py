@@ -7,7 +7,6 @@ Which folder holds the bins of a run, and the prepare.py script that makes them.
 """
 import difflib
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import threading
 from data.bins import DATA, read_provenance
 from data.documents import TEXT_FILES, fingerprint_inputs
 from data.files import make_folder
+from data.messages import quoted, shell_command
 
 ROOT = os.path.dirname(DATA)
 OUT_DIR = 'choose another --out_dir'
@@ -69,11 +69,11 @@ def unknown_dataset(dataset, path):
     """The SystemExit with what to type instead of a dataset that is none."""
     if os.path.isfile(path):
         return SystemExit('dataset: expected a name or a folder, got a file; to train on it: '
-                          f'--input={shlex.quote(dataset)}')
+                          f'--input={quoted(dataset)}')
     if os.path.isdir(path):
         texts = [name for name in sorted(os.listdir(path)) if name.lower().endswith(TEXT_FILES)]
         text = os.path.join(path, texts[0]) if len(texts) == 1 else path
-        advice = f'its text: --input={shlex.quote(text)}' if texts else 'a text of yours: --input=FILE'
+        advice = f'its text: --input={quoted(text)}' if texts else 'a text of yours: --input=FILE'
         return SystemExit(f'dataset: expected train.bin, val.bin and meta.json in {path}, found no bins and '
                           f'no prepare.py; to train on {advice}')
     known = sorted(name for name in os.listdir(DATA) if script_in(os.path.join(DATA, name)))
@@ -130,7 +130,7 @@ def prepare(folder, script, input_path, max_samples, tokenizer=''):
     """
     command = prepare_command(folder, script, input_path, max_samples, tokenizer)
     make_folder(folder, OUT_DIR) # found out before the work
-    print(f'{folder}: not prepared yet; running: {shlex.join(command)}', flush=True)
+    print(f'{folder}: not prepared yet; running: {shell_command(command)}', flush=True)
     status, stopped_by = run_child([sys.executable, *command[1:]])
     if stopped_by:
         raise SystemExit(f'{folder}: stopped by {stopped_by} before the dataset was complete; run the same '

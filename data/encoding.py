@@ -7,7 +7,8 @@ the command that converts it.
 """
 import codecs
 import os
-import shlex
+
+from data.messages import quoted
 
 # first bytes of a file: what it is, and the command that writes its text to stdout, '' where none is usual
 SIGNATURES = [
@@ -94,4 +95,4 @@ def conversion(command, path):
     if not command:
         return 'save its text as UTF-8 and give that file'
     text = os.path.splitext(os.path.basename(path))[0].removesuffix('.txt') + '.utf8.txt'
-    return f'convert it: {command.format(shlex.quote(path))} > {shlex.quote(text)}'
+    return f'convert it: {command.format(quoted(path))} > {quoted(text)}'

@@ -1,8 +1,11 @@
 """
-How messages show sizes and errors.
+How messages show sizes, errors and commands.
 
     python -c "from data.messages import format_bytes; print(format_bytes(1_500_000))"
 """
+import os
+import shlex
+import subprocess
 
 
 def format_bytes(n_bytes):
@@ -14,3 +17,15 @@ def format_bytes(n_bytes):
 def describe(error):
     """An exception in one line."""
     return ' '.join(f'{type(error).__name__}: {error}'.split()).removesuffix(':')
+
+
+def quoted(word):
+    """A word of a command, as the shell of this system takes it."""
+    if os.name == 'nt':
+        return subprocess.list2cmdline([word])
+    return shlex.quote(word)
+
+
+def shell_command(words):
+    """A list of words as one command to paste."""
+    return ' '.join(map(quoted, words))

@@ -153,7 +153,8 @@ def numbered(run_dir):
 
 def holds_a_run(run_dir):
     """Whether a folder has a run that can be resumed."""
-    return any(os.path.exists(os.path.join(run_dir, name)) for name in (LAST, PREVIOUS))
+    return os.path.isdir(run_dir) and any(name in (LAST, PREVIOUS) or NUMBERED.fullmatch(name)
+                                          for name in os.listdir(run_dir))
 
 
 def replaced_by_new_run(run_dir, init_from):
@@ -305,7 +306,8 @@ def read_first(paths):
 def read_resumable(run_dir):
     """(checkpoint, path) of the run in a folder, with all that resuming needs."""
     try:
-        checkpoint, path = read_first([os.path.join(run_dir, name) for name in (LAST, PREVIOUS)])
+        kept = [name for _, name in reversed(numbered(run_dir))] if os.path.isdir(run_dir) else []
+        checkpoint, path = read_first([os.path.join(run_dir, name) for name in (LAST, PREVIOUS, *kept)])
     except SystemExit as problem:
         best = os.path.join(run_dir, BEST)
         if os.path.exists(best): # has no optimizer state, but is better than nothing

@@ -266,7 +266,12 @@ def join_process_group(device, backend):
     os.environ.setdefault('USE_LIBUV', '0' if sys.platform == 'win32' else '1')
     if backend == 'auto': # PyTorch for Windows is built without NCCL
         backend = 'nccl' if kind == 'cuda' and dist.is_nccl_available() else 'gloo'
-    dist.init_process_group(backend, device_id=torch.device(device) if backend == 'nccl' else None)
+    try:
+        dist.init_process_group(backend, device_id=torch.device(device) if backend == 'nccl' else None)
+    except RuntimeError as error: # of the store at MASTER_PORT, or of the backend
+        raise SystemExit(f'torchrun: the processes could not join at {os.environ["MASTER_ADDR"]}:'
+                         f'{os.environ["MASTER_PORT"]} ({describe(error)[:200]}); use another --master_port, '
+                         'or unset the variables of torchrun') from None
     return rank, world_size, device
 
 

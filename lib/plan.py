@@ -225,11 +225,12 @@ def same_path(a, b):
 
 
 def check_same_data(s, folder, meta, checkpoint, path):
-    """SystemExit if a resumed run would continue on other tokens of the dataset that it was trained on."""
-    found, before = bins.data_checksum(meta), checkpoint['settings'].get('dataset', '')
-    if same_path(s['dataset'], before) and checkpoint.get('data_sha256', found) != found:
-        raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
-                         'it as before, or start a new run from its weights: '
+    """SystemExit if a resumed run would continue on other tokens than those that it was trained on."""
+    found, before = bins.data_checksum(meta), checkpoint['settings'].get('dataset', s['dataset'])
+    if checkpoint.get('data_sha256', found) != found or s['input'] and not same_path(s['dataset'], before):
+        raise SystemExit(f'{folder}: expected the data that {path} was trained on '
+                         f'({s["input"] or before}), got other tokens; prepare it as before, or start a '
+                         'new run from its weights: '
                          f'--init_from={path} --out_dir=ANOTHER')
 
 

@@ -6,7 +6,6 @@ What rank 0 keeps of a run: checkpoints, log.jsonl, run.json, the loss curve, co
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import torch
 
 from data.bins import data_checksum
 from data.files import lock_folder, remove, write_json
+from data.messages import shell_command
 from data.tokenizer import from_json
 from lib.checkpoint import (
     BEST,
@@ -189,7 +189,7 @@ class Recorder:
             checkpoint = snapshot(make_checkpoint(
                 run.raw_model, state, run.optimizers, run.scaler, self.meta['tokenizer'], self.settings,
                 data_checksum(self.meta)))
-        is_best = state.best_iter == state.last_eval_iter == state.iter_num
+        is_best = 0 < state.best_iter == state.last_eval_iter == state.iter_num
         self.writer.put(checkpoint, is_best, iter_label(state.iter_num, self.plan.max_iters))
         self.saved = version
 
@@ -225,9 +225,10 @@ class Recorder:
             say(f'samples of {self.path(BEST)}, from iter {state.best_iter}:')
             self.run.raw_model.load_state_dict(read_checkpoint(self.path(BEST))['model'])
         self.samples(3)
+        sample = os.path.join(os.path.dirname(sys.argv[0]), 'sample.py')
         say(f'done in {state.minutes:.1f} minutes: best val {state.best_val_loss:.4f} | loss curve '
             + self.path('loss.png')
-            + (f' | for more:\n    python sample.py {quoted("--out_dir=" + self.run_dir)}' if kept else ''))
+            + f' | for more:\n    {shell_command(["python", sample, "--out_dir=" + self.run_dir])}' * kept)
 
     def __enter__(self):
         return self
@@ -237,7 +238,8 @@ class Recorder:
             return
         try:
             # weights in the middle of an update, or that have diverged, are not worth a checkpoint
-            if error and not isinstance(error, Diverged) and not self.run.update_in_progress():
+            if error and self.run.state.iter_num and not isinstance(error, Diverged) \
+                    and not self.run.update_in_progress():
                 self.save()
             self.writer.finish()
         except (SystemExit, Exception) as problem: # what ended the run is the error to report
@@ -251,14 +253,7 @@ def resume_command():
     old = [word for word in sys.argv[1:] if not word.startswith('--init_from=')]
     ranks = torchrun_ranks()
     start = f'torchrun --standalone --nproc_per_node={ranks[2]}' if ranks else 'python'
-    return ' '.join([start, *map(quoted, [sys.argv[0], *old]), '--init_from=resume'])
-
-
-def quoted(word):
-    """A word of a command, as the shell of this system takes it."""
-    if os.name == 'nt':
-        return subprocess.list2cmdline([word])
-    return shlex.quote(word)
+    return f'{start} {shell_command([sys.argv[0], *old])} --init_from=resume'
 
 
 @contextmanager
