@@ -11,15 +11,13 @@ from unittest import mock
 
 import pytest
 import torch
-from conftest import TINY, error_of, fail_at, files, full_disk, log_of, mistake, read, run_forked, same
+from conftest import TINY, fail_at, files, full_disk, log_of, mistake, read, run_forked, same
 
 import model
 from data import bins
 from lib import recorder
 from lib.checkpoint import RunState, numbered
-from lib.device import Machine, explain_oom
 from lib.log import StepMonitor
-from model import GPTConfig
 
 BRIEF = '--eval_tokens=256',
 
@@ -195,15 +193,6 @@ def test_a_spike_of_the_loss_is_reported_and_noise_and_the_first_descent_are_not
     records = monitored([*noisy[:80], 6.0, *noisy[:5]])[1]
     assert [(r['iter'], r['spike']) for r in records] == [(81, 6.0)]
     assert 'iter 81 | loss spike: 6.0000, running mean 2.9' in capsys.readouterr().out
-
-
-@pytest.mark.parametrize('error', [MemoryError(), torch.OutOfMemoryError('CUDA out of memory')])
-def test_running_out_of_memory_of_python_or_a_gpu_is_one_line_with_settings_that_need_less(error):
-    @explain_oom(GPTConfig(), 15, 4, 'muon', Machine('cpu', 'float32', False))
-    def run_out():
-        raise error
-
-    assert '--batch_size=5 --gradient_accumulation_steps=12' in error_of(run_out)
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='needs /proc')

@@ -106,16 +106,6 @@ class NoSynchronization(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-@pytest.mark.parametrize('arch, kind', [('modern', 'muon'), ('modern', 'adamw'), ('gpt2', 'adamw')])
-def test_an_update_never_waits_for_the_device(arch, kind):
-    model, optimizers = model_and_optimizers(kind, arch=arch)
-    train_step(model, optimizers, [batch_of(4)], NO_CAST, grad_clip=1.0) # creates the optimizer state
-    with NoSynchronization():
-        stats = train_step(model, optimizers, [batch_of(2)] * 2, NO_CAST, grad_clip=1.0, seeds=[1, 2])
-        with pytest.raises(AssertionError, match='_local_scalar_dense'):
-            stats[0].item()
-
-
 class LaterRankWithGPU(Machine):
     """A machine whose loop runs as on a GPU, on the CPU, without CUDA graphs; it writes nothing."""
     on_gpu, is_master = True, False
@@ -133,14 +123,19 @@ def make_run(dataset, *flags, machine=None):
     return s, make_plan(s, frozenset(), shape, meta), run
 
 
-def test_the_loop_reads_the_results_of_an_update_after_the_next_one_is_queued(dataset, monkeypatch):
-    s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0',
+@pytest.mark.parametrize('flag', ['--arch=modern', '--arch=gpt2', '--optimizer=adamw'])
+def test_no_update_waits_for_the_device_and_its_results_are_read_after_the_next_one_is_queued(
+        dataset, monkeypatch, flag):
+    s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0', '--dropout=0.1',
+                            '--gradient_accumulation_steps=2', flag,
                             machine=LaterRankWithGPU('cpu', 'float32', False))
     signals, real, queued = SimpleNamespace(received=[]), train.train_step, []
 
     def queued_step(*args):
         """Results that a GPU has not finished before the next update is queued; the fourth ends the loop."""
         stats, number = real(*args), len(queued)
+        with pytest.raises(AssertionError, match='_local_scalar_dense'): # this would wait
+            stats[0].item()
 
         def read():
             assert len(queued) > number + 1 or signals.received, 'reads the newest update'
@@ -186,21 +181,9 @@ def test_a_single_weight_that_is_not_finite_is_found_though_the_loss_is_finite(d
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 4, 50, 1000])
-def test_an_evaluation_is_the_mean_over_the_windows_with_any_batch_size(dataset, trained, batch_size):
-    tokens = bins.open_bin(dataset, 'val', bins.load_meta(dataset))
-    starts = bins.val_windows(len(tokens), 32)
-    model = build(read(os.path.join(trained, 'ckpt.pt')))
-    loss = evaluate(model, tokens, starts, 32, batch_size, NO_CAST, 'cpu')
-    assert model.training # as it goes on
-    with torch.no_grad(): # one window after the other
-        windows = [torch.tensor(tokens[start:start + 33].astype('int64')) for start in starts]
-        naive = [F.cross_entropy(model.eval()(w[None, :-1])[0], w[1:]).item() for w in windows]
-    assert len(windows) * 32 > len(tokens) - 33 # all of val but a tail
-    assert abs(loss - sum(naive) / len(naive)) < 1e-6
-
-
-def test_an_evaluation_waits_for_the_device_once_and_then_sums_in_float64(dataset, trained):
-    waits = []
+def test_an_evaluation_is_the_mean_over_the_windows_summed_in_float64_after_one_wait(
+        dataset, trained, batch_size):
+    waits, total = [], 0.0
 
     class Waits(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -212,15 +195,19 @@ def test_an_evaluation_waits_for_the_device_once_and_then_sums_in_float64(datase
     starts = bins.val_windows(len(tokens), 32)
     model = build(read(os.path.join(trained, 'ckpt.pt')))
     with Waits():
-        loss = evaluate(model, tokens, starts, 32, 4, NO_CAST, 'cpu')
-    assert waits == ['aten.stack.default']
-    total = 0.0
-    for i in range(0, len(starts), 4):
-        x, y = bins.get_batch(tokens, np.resize(starts[i:i + 4], 4), 32)
-        y[len(starts[i:i + 4]):] = -1
-        with torch.no_grad():
-            total += model.eval()(x, y).item() * len(starts[i:i + 4])
-    assert loss == total / len(starts) # bit for bit
+        loss = evaluate(model, tokens, starts, 32, batch_size, NO_CAST, 'cpu')
+    assert waits == ['aten.stack.default'] and model.training # as it goes on
+    with torch.no_grad():
+        for i in range(0, len(starts), batch_size):
+            chosen = starts[i:i + batch_size]
+            x, y = bins.get_batch(tokens, np.resize(chosen, batch_size), 32)
+            y[len(chosen):] = -1
+            total += model.eval()(x, y).item() * len(chosen)
+        # one window after the other
+        windows = [torch.tensor(tokens[start:start + 33].astype('int64')) for start in starts]
+        naive = [F.cross_entropy(model.eval()(w[None, :-1])[0], w[1:]).item() for w in windows]
+    assert len(windows) * 32 > len(tokens) - 33 # all of val but a tail
+    assert abs(loss - sum(naive) / len(naive)) < 1e-6 and loss == total / len(starts) # bit for bit
 
 
 def test_a_rank_without_any_window_adds_nothing(monkeypatch):
