@@ -2,6 +2,7 @@
 import os
 from collections import OrderedDict
 from dataclasses import asdict, fields
+from functools import partial
 
 import numpy as np
 import pytest
@@ -253,10 +254,13 @@ def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused_with_how_to_use_
 @pytest.mark.parametrize('n_chars, tokenizer, message', [
     (61, None, ''), (60, None, 'expected data of 61 characters or GPT-2 tokens, got 60'),
     (61, {'kind': 'char', 'chars': 'x' * 61}, 'expected data in its own vocabulary')], ids=short)
-def test_data_with_other_characters_than_those_of_the_checkpoint_is_refused(n_chars, tokenizer, message):
+def test_a_model_keeps_its_vocabulary_on_a_gpu_and_data_with_other_characters_is_refused(
+        n_chars, tokenizer, message):
     checkpoint = checkpoint_of(random_model(**MODERN)) | ({'tokenizer': tokenizer} if tokenizer else {})
     meta = {'tokenizer': {'kind': 'char', 'chars': 'a' * n_chars}, 'vocab_size': n_chars,
             'splits': {split: {'tokens': 100, 'largest_id': n_chars - 1} for split in ('train', 'val')}}
     settings = asdict(GPTConfig()) | {'vocab_size': 0, 'init_from': 'ckpt.pt'}
-    found = error_of(choose_config, checkpoint, 'ckpt.pt', settings, set(), set(), meta)
+    choose = partial(choose_config, checkpoint, 'ckpt.pt', settings, set(), set(), meta, on_gpu=True)
+    found = error_of(choose)
     assert message in found and bool(found) == bool(message)
+    assert message or choose().vocab_size == 61 # which a new model would pad on a GPU

@@ -1,20 +1,14 @@
 """What a run will be, from its settings alone: length, learning rate, what is due, the sizes of --depth."""
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
+from lib import plan as lib_plan
 from lib.checkpoint import RunState
 from lib.device import Machine
-from lib.plan import (
-    choose_config,
-    clamp_block_size,
-    make_plan,
-    print_plan,
-    stop_limits,
-    without_short_compile,
-)
+from lib.plan import choose_config, clamp_block_size, make_plan, stop_limits
 from lib.recipe import derive_settings, settings_of_depth
 from model import GPT, GPTConfig
 from train import config, problems
@@ -150,18 +144,9 @@ def test_the_vocabulary_of_a_new_model_is_padded_on_a_gpu_and_the_plan_says_so(
     for is_gpu, rows in ((False, on_cpu), (True, on_gpu)):
         shape = choose_config({}, '', s, set(), set(), meta, is_gpu)
         assert shape.vocab_size == rows
-        print_plan(s, make_plan(s, frozenset(), shape, meta), shape, 'folder', meta)
+        lib_plan.print_plan(s, make_plan(s, frozenset(), shape, meta), shape, 'folder', meta)
         padding = f', {rows - n_tokens} of them padding' if rows > n_tokens else ''
         assert capsys.readouterr().out.endswith(f'vocabulary of {rows:,}{padding}\n')
-
-
-def test_a_model_from_a_checkpoint_keeps_its_vocabulary_on_a_gpu():
-    model = GPT(GPTConfig(vocab_size=65, block_size=16, n_layer=1, n_head=1, n_embd=8))
-    meta = {'vocab_size': 65, 'tokenizer': {'kind': 'char'},
-            'splits': {split: {'tokens': 100, 'largest_id': 64} for split in ('train', 'val')}}
-    checkpoint = {'model': model.state_dict(), 'model_config': asdict(model.config)}
-    found = choose_config(checkpoint, 'ckpt.pt', config.settings, set(), set(), meta, True)
-    assert found.vocab_size == 65
 
 
 @pytest.mark.parametrize('settings, compiled', [
@@ -171,8 +156,9 @@ def test_a_model_from_a_checkpoint_keeps_its_vocabulary_on_a_gpu():
 def test_a_short_run_does_without_torch_compile_unless_it_was_asked_for(settings, compiled, capsys):
     machine = Machine('cuda', 'bfloat16', True)
     settings = config.settings | settings
-    found = without_short_compile(machine, settings, make_plan(settings, frozenset(settings), SHAPE, META))
+    plan = make_plan(settings, frozenset(settings), SHAPE, META)
+    found = lib_plan.without_short_compile(machine, settings, plan)
     assert found == replace(machine, compile=compiled)
     assert ('compile off' in capsys.readouterr().out) is not compiled
     cpu = replace(machine, compile=False)
-    assert without_short_compile(cpu, settings, plan_of(**settings)) is cpu
+    assert lib_plan.without_short_compile(cpu, settings, plan_of(**settings)) is cpu
