@@ -42,11 +42,10 @@ def test_a_saved_model_comes_back_bit_for_bit_and_works_with_a_shorter_context(s
 
 
 @pytest.mark.parametrize('shape', FAMILIES.values(), ids=FAMILIES)
-@pytest.mark.parametrize('wrong, message', [
-    ({'n_embd': 64}, 'do not fit'), ({'n_layer': 3}, 'expected weights of 3 layers'),
-    ({'vocab_size': 60}, "weight' (61, 32), not (60, 32)"), ({'n_embd': 10 ** 30}, "'n_embd' 1000"),
-    ({'n_embd': 10 ** 6}, 'do not fit'), ({'rope_theta': float('nan')}, "'rope_theta' nan"),
-    ({'d_model': 64}, "'d_model' 64")], ids=short)
+@pytest.mark.parametrize('wrong, message', [({'n_embd': 64}, 'do not fit'),
+    ({'n_layer': 3}, 'expected weights of 3 layers'), ({'vocab_size': 60}, "weight' (61, 32), not (60, 32)"),
+    ({'n_embd': 10 ** 30}, "'n_embd' 1000"), ({'n_embd': 10 ** 6}, 'do not fit'),
+    ({'rope_theta': float('nan')}, "'rope_theta' nan"), ({'d_model': 64}, "'d_model' 64")], ids=short)
 def test_weights_that_do_not_fit_their_model_config_are_refused(shape, wrong, message):
     checkpoint = checkpoint_of(random_model(**shape))
     wrong = checkpoint | {'model_config': checkpoint['model_config'] | wrong}
@@ -193,8 +192,7 @@ def change_byte(path, old, new):
     path.write_bytes(path.read_bytes().replace(old, new + old[len(new):], 1))
 
 
-DAMAGE = {'missing': lambda path: path.unlink(),
-          'a folder': lambda path: (path.unlink(), path.mkdir()),
+DAMAGE = {'missing': lambda path: path.unlink(), 'a folder': lambda path: (path.unlink(), path.mkdir()),
           'a pipe': lambda path: (path.unlink(), os.mkfifo(path)),
           'cut short': lambda path: os.truncate(path, path.stat().st_size // 2),
           'zeros': lambda path: path.write_bytes(bytes(path.stat().st_size)),

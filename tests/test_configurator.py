@@ -196,11 +196,10 @@ def test_a_config_file_may_write_a_value_in_another_way(play):
         assert repr(found) == repr({**DEFAULTS, **expected}) # types too
 
 
-@pytest.mark.parametrize('text, line, message', [
-    ('\nn_embd = "64"', 2, f"n_embd: {INT} like 384, got '64'"),
+@pytest.mark.parametrize('text, line, message', [('\nn_embd = "64"', 2, f"n_embd: {INT} like 384, got '64'"),
     ('n_embd = 10 ** 5000', 1, f'n_embd: {INT}{RANGE} like 384, got '),
-    ('top_p = False', 1, f'top_p: {FLOAT} like 0.9, got False'),
-    ('wandb_log = 1', 1, f'wandb_log: {BOOL} 1'), ('start = None', 1, f"start: {STR} like 'a # b', got None"),
+    ('top_p = False', 1, f'top_p: {FLOAT} like 0.9, got False'), ('wandb_log = 1', 1, f'wandb_log: {BOOL} 1'),
+    ('start = None', 1, f"start: {STR} like 'a # b', got None"),
     ('device = False', 1, f"device: {STR} like 'auto', got False"),
     ('n_layer = 2\n\ntemperatur = 5e-4\n', 3, 'unknown setting temperatur; did you mean temperature?'),
     ('top_p = 1.0\nnumber_of_layers = 3', 2, 'unknown setting number_of_layers; did you mean n_layer?'),

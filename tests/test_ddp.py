@@ -95,14 +95,10 @@ def test_torchrun_starts_a_run_and_a_mistake_is_one_line_once(whole, dataset, tm
     assert bad.returncode == 1 and bad.stderr.count('train.py: n_embd must be a multiple') == 1
 
 
-VARIABLES = {'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost',
-             'MASTER_PORT': '1'}
-
-
 @pytest.mark.parametrize('rank', ['0', '1'])
 def test_data_that_is_not_prepared_is_refused_before_the_processes_join(tmp_path, monkeypatch, rank):
-    for each in (VARIABLES | {'RANK': rank}).items():
-        monkeypatch.setenv(*each)
+    for each in f'RANK={rank} LOCAL_RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1'.split():
+        monkeypatch.setenv(*each.split('='))
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
     words = '--dataset=text', '--input=my.txt', '--out_dir=out', *WORDS
     assert 'first run: python ' in mistake(run('train.py', *words, cwd=tmp_path))

@@ -146,12 +146,11 @@ def defined_probs(logits, sampling, seen=()):
     return torch.tensor(weights, dtype=torch.float64) / sum(weights)
 
 
-@pytest.mark.parametrize('sampling', [
-    Sampling(), Sampling(0.0), Sampling(1e-300), Sampling(0.3), Sampling(2.5), Sampling(top_k=1),
-    Sampling(top_k=2), Sampling(top_k=29), Sampling(top_k=1000), Sampling(top_p=1e-50), Sampling(top_p=0.35),
-    Sampling(top_p=0.9), Sampling(top_p=0.999), Sampling(min_p=0.05), Sampling(min_p=0.5),
-    Sampling(min_p=1.0), Sampling(repetition_penalty=1.5), Sampling(repetition_penalty=0.5),
-    Sampling(0.7, top_k=12, top_p=0.8, min_p=0.1, repetition_penalty=1.4),
+@pytest.mark.parametrize('sampling', [Sampling(), Sampling(0.0), Sampling(1e-300), Sampling(0.3),
+    Sampling(2.5), Sampling(top_k=1), Sampling(top_k=2), Sampling(top_k=29), Sampling(top_k=1000),
+    Sampling(top_p=1e-50), Sampling(top_p=0.35), Sampling(top_p=0.9), Sampling(top_p=0.999),
+    Sampling(min_p=0.05), Sampling(min_p=0.5), Sampling(min_p=1.0), Sampling(repetition_penalty=1.5),
+    Sampling(repetition_penalty=0.5), Sampling(0.7, top_k=12, top_p=0.8, min_p=0.1, repetition_penalty=1.4),
     Sampling(1.8, top_k=20, top_p=0.7, min_p=0.3, repetition_penalty=3.0)], ids=str)
 def test_tokens_are_sampled_with_the_probabilities_of_the_plain_definitions(sampling):
     for seed in range(2):
@@ -194,8 +193,7 @@ def test_the_repetition_penalty_applies_to_all_tokens_so_far_but_the_separator(p
     assert len(ends) > 1 and not torch.equal(found, generated(model, idx, 24, stop_tokens={separator}))
 
 
-@pytest.mark.parametrize('decode', [
-    lambda *args: generated(*args, n_vocab=20),
+@pytest.mark.parametrize('decode', [lambda *args: generated(*args, n_vocab=20),
     lambda *args: generated(*args, Sampling(1.0, 7, 0.9, 0.1, 2.0), noise=make_noise(0, [0], 30), n_vocab=20),
     lambda *args: torch.stack(list(prompt_lookup_decode(*args, n_vocab=20)), dim=1),
     lambda *args: torch.tensor(beam_search(*args, 3, n_vocab=20)[0])],

@@ -129,20 +129,18 @@ def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_
     assert clock.lap() == 5.0 and clock.laps == 2 # no update since the last lap
 
 
-def test_a_wandb_that_cannot_start_gives_none_and_one_line(wandb, monkeypatch, capsys):
-    monkeypatch.setenv('WANDB_MODE', 'no such mode')
-    assert start_wandb('project', 'name', {}) is None
-    line, = capsys.readouterr().out.splitlines()
-    assert line.startswith('wandb: ') and line.endswith('; continuing with log.jsonl only')
-    assert describe(TimeoutError()) == 'TimeoutError' and describe(ValueError(' a\n b ')) == 'ValueError: a b'
-
-
-def test_a_wandb_that_fails_later_ends_no_run_and_is_reported_once(wandb, capsys, tmp_path, path):
+def test_a_wandb_that_fails_or_cannot_start_ends_no_run_and_is_reported_once(
+        wandb, monkeypatch, capsys, tmp_path, path):
     log = Log(path, 0, 0, start_wandb('project', 'name', {'seed': 1}))
     log.write(PROGRESS)
     wandb.finish() # from here on its run refuses to log
     for _ in range(3):
         log.write(PROGRESS)
-    assert len(read_log(path)) == 4
+    assert len(read_log(path)) == 4 and list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert capsys.readouterr().out.count('wandb: stopped logging') == 1
-    assert list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
+    wandb.teardown() # it reads its environment once
+    monkeypatch.setenv('WANDB_MODE', 'no such mode')
+    assert start_wandb('project', 'name', {}) is None
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith('wandb: ') and line.endswith('; continuing with log.jsonl only')
+    assert describe(TimeoutError()) == 'TimeoutError' and describe(ValueError(' a\n b ')) == 'ValueError: a b'

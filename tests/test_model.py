@@ -204,9 +204,8 @@ def test_torch_compile_gets_one_graph_for_training_one_for_evaluation_and_never_
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize('wrong, message', [
-    ({'n_head': 3}, 'nearest: 30 or 33'), ({'n_embd': 0}, 'n_embd must be from 1'),
-    ({'n_layer': 10**9}, 'n_layer must be from 1 to 10000'),
+@pytest.mark.parametrize('wrong, message', [({'n_head': 3}, 'nearest: 30 or 33'),
+    ({'n_embd': 0}, 'n_embd must be from 1'), ({'n_layer': 10**9}, 'n_layer must be from 1 to 10000'),
     ({'n_embd': 4}, 'must be even'), ({'n_kv_head': 3}, 'n_head must be a multiple of n_kv_head'),
     ({'n_kv_head': -2}, 'n_kv_head'), ({'arch': 'llama'}, "got 'llama'"), ({'dropout': 1.0}, 'dropout'),
     ({'activation': 'relu2'}, "activation must be one of swiglu, gelu, gelu_tanh, got 'relu2'"),

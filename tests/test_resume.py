@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 
+import conftest
 import pytest
 import torch
 from conftest import TINY, assert_same_run, files, fork, log_of, mistake, prepared, read, run, run_forked
@@ -136,13 +137,18 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     assert read(out / 'ckpt.pt')['last_eval_iter'] == 3
 
 
-def test_changed_settings_are_printed_and_used_and_a_changed_shape_is_refused(train, tmp_path):
+def test_changed_settings_are_used_and_a_changed_shape_or_a_full_disk_leaves_the_checkpoint(train, tmp_path):
     train('--max_iters=2', *BRIEF)
-    before = files(tmp_path)
+    before, path = files(tmp_path), tmp_path / 'out' / 'ckpt.pt'
+    saved = path.read_bytes()
     wrong = train('--max_iters=6', '--init_from=resume', '--n_layer=12')
     expected = 'ckpt.pt: n_layer is 2 in the checkpoint, and 12 on the command line'
     assert expected in mistake(wrong)
     assert files(tmp_path) == before
+    with conftest.full_disk(100_000):
+        full = train('--max_iters=4', '--init_from=resume', *BRIEF)
+    assert 'ckpt.pt: could not be written (' in mistake(full)
+    assert path.read_bytes() == saved and not list(tmp_path.rglob('*.tmp'))
     result = train('--max_iters=4', *BRIEF, '--init_from=resume', '--weight_decay=0.5', '--beta2=0.5')
     assert 'resume: weight_decay was 0.1, is now 0.5' in result.out
     assert 'resume: beta2 was 0.95, is now 0.5' in result.out

@@ -75,10 +75,9 @@ def logprobs_of(path, prompt, text):
     return logprobs.gather(1, idx[0, len(prompt):, None])[:, 0]
 
 
-@pytest.mark.parametrize('flags, name', [
-    ([], 'best.pt'), (['--checkpoint={}/ckpt.pt'], 'ckpt.pt'), (['--checkpoint={}'], 'best.pt'),
-    (['--out_dir={}/ckpt.pt'], 'ckpt.pt'), (['--init_from={}/ckpt.pt'], 'ckpt.pt'),
-    (['--init_from={}'], 'best.pt')])
+@pytest.mark.parametrize('flags, name', [([], 'best.pt'), (['--checkpoint={}/ckpt.pt'], 'ckpt.pt'),
+    (['--checkpoint={}'], 'best.pt'), (['--out_dir={}/ckpt.pt'], 'ckpt.pt'),
+    (['--init_from={}/ckpt.pt'], 'ckpt.pt'), (['--init_from={}'], 'best.pt')])
 def test_the_best_checkpoint_of_a_folder_or_the_given_file_is_loaded(sample, run_dir, flags, name):
     result = sample('--start=the cat', '--temperature=0', *(flag.format(run_dir) for flag in flags))
     path = os.path.join(run_dir, name)
@@ -129,13 +128,6 @@ def test_beam_search_finds_a_more_probable_completion_than_greedy_decoding(sampl
     found = [printed(sample(f'--num_beams={n}', *words))[0] for n in (2, 5)]
     scores = [logprobs_of(path, 'the', text[3:]).sum() for text in (greedy(path, 'the'), *found)]
     assert min(scores[1:]) >= scores[0] - 1e-3 and scores[2] > scores[0] + 0.1
-
-
-def test_samples_differ_and_are_the_same_for_the_same_seed(sample):
-    words = '--num_samples=3', '--start=the dog ', '--temperature=1', '--max_new_tokens=50' # past the context
-    texts = printed(sample(*words))
-    assert len(set(texts)) == 3 and all(len(text) == 58 and text.startswith('the dog ') for text in texts)
-    assert printed(sample(*words)) == texts != printed(sample(*words, '--seed=2'))
 
 
 @pytest.mark.parametrize('stop, ends', [('b', ['b']), ('["xyz", "p", "\\n"]', ['xyz', 'p', '\n'])])

@@ -134,8 +134,7 @@ def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_w
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('flags, expected', [
-    ([], 2.160), (['--arch=gpt2'], 2.778),
+@pytest.mark.parametrize('flags, expected', [([], 2.160), (['--arch=gpt2'], 2.778),
     pytest.param(['--no-mimetic_init'], 2.167, marks=pytest.mark.slow)])
 def test_the_recipe_learns_as_much_in_100_updates_as_it_did(train, tmp_path, flags, expected):
     data = prepared('\n'.join(stories(600, 1)), tmp_path / 'stories') # enough that 100 updates memorize none
