@@ -29,7 +29,7 @@ def test_an_epoch_has_each_window_exactly_once(n_tokens, block_size, n_sequences
         assert 0 <= starts[0] and starts[-1] + block_size < n_tokens # the last target is a token
 
 
-def test_windows_differ_by_epoch_and_seed_and_depend_neither_on_earlier_calls_nor_on_the_batch_size():
+def test_windows_differ_by_epoch_and_seed_alone_and_stay_the_same_in_every_version():
     n = bins.windows_per_epoch(5000, 10)
     epochs = [bins.update_windows(5000, 10, n, seed, epoch) for seed in (1, 2) for epoch in range(4)]
     assert len({tuple(starts) for starts in epochs}) == 8 and len({starts.min() for starts in epochs}) > 2
@@ -38,9 +38,6 @@ def test_windows_differ_by_epoch_and_seed_and_depend_neither_on_earlier_calls_no
     assert np.array_equal(epochs[2], bins.update_windows(5000, 10, n, 1, 2))
     half = [bins.update_windows(5000, 10, n // 2, 1, i) for i in range(8)]
     assert np.array_equal(np.concatenate(epochs[:4]), np.concatenate(half))
-
-
-def test_the_order_of_an_epoch_stays_the_same_in_every_version_in_as_few_bytes_as_it_needs():
     # that of numpy's permutation(n) at first; another one would change every run and break every resume
     assert bins.update_windows(997, 16, 8, 1337, 0).tolist() == [91, 539, 715, 27, 827, 443, 203, 683]
     assert bins.update_windows(10**9, 1024, 3, 1337, 10**5).tolist() == [222054215, 755999559, 809698119]

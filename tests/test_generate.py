@@ -301,7 +301,7 @@ def test_a_sequence_ends_at_a_stop_token_and_generation_when_all_have():
     assert len({row[-1].item() for row in found}) == 2 # some end with the one, some with the other
 
 
-def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_are_complete():
+def test_completions_end_before_the_separator_or_a_stop_string_and_are_yielded_as_soon_as_they_are_complete():
     model = random_model(SEPARATED.n_vocab, block_size=256)
     with torch.no_grad():
         model.lm_head.weight[SEPARATED.eot] *= 4 # makes the separator probable
@@ -312,9 +312,6 @@ def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_ar
         longest = max(longest, len(completion.ids))
         assert len(passes) == longest + 1 # this one, or one before it, has just ended
     assert longest > 3
-
-
-def test_generation_ends_when_all_completions_have_reached_a_stop_string():
     passes = record_forward_passes(model := random_model(block_size=128))
     found = list(stream_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0), stops=['a']))
     assert len(passes) == max(len(each.ids) for each in found) < 100

@@ -22,21 +22,14 @@ def path(tmp_path):
     return tmp_path / 'log.jsonl'
 
 
-def test_each_record_is_a_line_of_json_a_new_run_begins_an_empty_log_and_a_folder_is_refused(path):
+def test_each_record_is_a_line_and_a_resumed_run_keeps_those_before_its_checkpoint_a_new_one_none(path):
     assert read_log(path) == [] # without a file
     log = Log(path, 0, 0)
     for record in (PROGRESS, VALIDATION):
         log.write(record)
     assert list(map(json.loads, path.read_bytes().splitlines())) == read_log(path) == [PROGRESS, VALIDATION]
-    Log(path, 0, 0)
-    assert path.read_bytes() == b''
-    path.unlink()
-    path.mkdir()
-    assert error_of(Log, path, 0, 0).endswith('choose another --out_dir')
-
-
-def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
     log = Log(path, 0, 0)
+    assert path.read_bytes() == b''
     for i, key in itertools.product(range(1, 7), ('loss', 'val_loss')):
         log.write({'iter': i, key: 1 / 3})
     before = path.read_text(encoding='utf-8').splitlines()
@@ -44,6 +37,9 @@ def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
         file.write('{"iter": 3, "lo') # cut short by a crash
     Log(path, iter_num=4, last_eval_iter=3).write({'iter': 5, 'loss': 2.0}) # killed while it evaluated at 4
     assert path.read_text(encoding='utf-8').splitlines() == [*before[:7], '{"iter": 5, "loss": 2.0}']
+    path.unlink()
+    path.mkdir()
+    assert error_of(Log, path, 0, 0).endswith('choose another --out_dir')
 
 
 def test_damaged_lines_are_left_out_wherever_they_stand_and_the_rest_is_drawn(tmp_path, path, capsys):

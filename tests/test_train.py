@@ -23,7 +23,7 @@ CHANGES = [ # (file, what is there, what one writes instead): an activation, a l
     ('lib/optim.py', "DECAYS = {", "DECAYS = {'1-sqrt': lambda t: 1 - t ** 0.5,")]
 
 
-def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_take_effect(dataset, tmp_path):
+def test_a_new_activation_hyperparameter_and_decay_need_these_lines_and_take_effect(dataset, tmp_path):
     copy = tmp_path / 'copy'
     shutil.copytree(REPO, copy, ignore=shutil.ignore_patterns('.*', '*.bin', 'tests', 'docs', 'out-*'))
     for name, before, after in CHANGES:
@@ -43,9 +43,6 @@ def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_tak
     assert all(math.isclose(lr[i], 0.01 * (1 - (i / 4) ** 0.5), abs_tol=1e-9) for i in range(4))
     (muon,), rows = checkpoint['optimizers'][0]['param_groups'], 4 * 32
     assert muon['split_sizes'].count([rows]) == 2 # Muon orthogonalizes c_fc as one matrix
-
-
-def test_a_hyperparameter_that_is_no_setting_is_one_line():
     lacking = {name: value for name, value in config.settings.items() if name != 'rope_theta'}
     wrong, = problems(lacking)
     assert wrong == 'GPTConfig has rope_theta, which is no setting; add it to the settings of train.py'
