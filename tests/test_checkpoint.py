@@ -252,8 +252,7 @@ def test_a_checkpoint_that_lacks_what_resuming_needs_is_refused_with_how_to_use_
 @pytest.mark.parametrize('n_chars, tokenizer, message', [
     (61, None, ''), (60, None, 'expected data of 61 characters or GPT-2 tokens, got 60'),
     (61, {'kind': 'char', 'chars': 'x' * 61}, 'expected data in its own vocabulary')], ids=short)
-def test_a_model_keeps_its_vocabulary_on_a_gpu_and_data_with_other_characters_is_refused(
-        n_chars, tokenizer, message):
+def test_a_model_keeps_its_vocabulary_and_other_characters_are_refused(n_chars, tokenizer, message):
     checkpoint = checkpoint_of(random_model(**MODERN)) | ({'tokenizer': tokenizer} if tokenizer else {})
     meta = {'tokenizer': {'kind': 'char', 'chars': 'a' * n_chars}, 'vocab_size': n_chars,
             'splits': {split: {'tokens': 100, 'largest_id': n_chars - 1} for split in ('train', 'val')}}

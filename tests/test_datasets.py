@@ -129,16 +129,13 @@ def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
-def test_under_nohup_a_preparation_goes_on_when_its_terminal_is_closed():
+def test_a_preparation_outlives_its_terminal_under_nohup_and_one_that_fails_is_one_line_or_its_own(capfd):
     def prepare_under_nohup():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         prepare('out', 'closing.py', '', -1)
 
     write_file('closing.py', 'import os, signal\nos.kill(os.getppid(), signal.SIGHUP)')
     assert in_child(prepare_under_nohup) == 0
-
-
-def test_a_preparation_that_is_killed_is_one_line_and_a_failure_has_the_status_of_the_script(capfd):
     write_file('killed.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
     assert 'ended by SIGKILL' in error_of(prepare, 'out', 'killed.py', '', -1)
     write_file('failing.py', 'raise SystemExit("the line of the script")')

@@ -45,8 +45,7 @@ CUDA_13 = 'sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120'
     ((8, 0), 'sm_86', False), ((9, 0), 'sm_90a', True), ((10, 0), 'sm_90a', False),
     ((10, 3), 'sm_100a compute_100a', False), ((10, 3), 'sm_100f', True),
     ((12, 0), 'compute_100f', False), ((9, 0), 'gfx90a gfx942', True), ((9, 0), '', True)])
-def test_a_gpu_without_kernels_in_this_pytorch_ends_in_one_line_and_auto_is_the_cpu(
-        capability, built, runs, monkeypatch):
+def test_a_gpu_without_kernels_here_is_one_line_and_auto_is_the_cpu(capability, built, runs, monkeypatch):
     for name, value in dict(is_available=True, device_count=2, get_device_name='NVIDIA TITAN',
                             get_device_capability=capability, get_arch_list=built.split()).items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
@@ -59,16 +58,6 @@ def test_a_gpu_without_kernels_in_this_pytorch_ends_in_one_line_and_auto_is_the_
     assert choose_device('auto') == ('cpu', why)
     message = error_of(choose_device, 'cuda:1')
     assert message.startswith(f'device: {why};') and '--device=cpu' in message
-
-
-@pytest.mark.parametrize('choose, wanted, kind, message', [
-    *((choose_dtype, wanted, 'cpu', 'dtype: expected auto, float32, bfloat16 or float16, got')
-      for wanted in ('float64', 'half', '')),
-    *((choose_dtype, 'float16', kind, f'cuda only, the device is {kind}') for kind in ('cpu', 'mps')),
-    (choose_compile, 'max', 'cpu', "compile: expected auto, true or false, got 'max'"),
-    (device.join_process_group, 'cpu', 'mpi', "backend: expected auto, nccl or gloo, got 'mpi'")])
-def test_a_dtype_compile_or_backend_that_does_not_work_ends_in_one_line(choose, wanted, kind, message):
-    assert message in error_of(choose, wanted, kind)
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/cpuinfo'), reason='only Linux lists what its CPU can do')
@@ -140,11 +129,17 @@ def test_without_all_variables_of_torchrun_there_is_one_process(change, monkeypa
     assert device.sum_over_ranks([1.5, 2.0], 'cpu') == [1.5, 2.0]
 
 
-@pytest.mark.parametrize('change', [
-    {'RANK': '2'}, {'RANK': '-1'}, {'RANK': 'x'}, {'LOCAL_RANK': '1.5'}, {'LOCAL_RANK': '2'},
-    {'WORLD_SIZE': '0'}, {'WORLD_SIZE': '\xb2'}, {'MASTER_PORT': 'x'}, {'MASTER_PORT': '70000'}], ids=str)
-def test_variables_of_torchrun_that_cannot_be_end_in_one_line(change):
-    assert error_of(torchrun_ranks, TORCHRUN | change).startswith('torchrun: expected RANK < WORLD_SIZE')
+@pytest.mark.parametrize('choose, wanted, message', [
+    *((choose_dtype, [wanted, 'cpu'], 'dtype: expected auto, float32, bfloat16 or float16, got')
+      for wanted in ('float64', 'half', '')),
+    *((choose_dtype, ['float16', kind], f'cuda only, the device is {kind}') for kind in ('cpu', 'mps')),
+    (choose_compile, ['max', 'cpu'], "compile: expected auto, true or false, got 'max'"),
+    (device.join_process_group, ['cpu', 'mpi'], "backend: expected auto, nccl or gloo, got 'mpi'"),
+    *((torchrun_ranks, [TORCHRUN | change], 'torchrun: expected RANK < WORLD_SIZE') for change in (
+        {'RANK': '2'}, {'RANK': '-1'}, {'RANK': 'x'}, {'LOCAL_RANK': '1.5'}, {'LOCAL_RANK': '2'},
+        {'WORLD_SIZE': '0'}, {'WORLD_SIZE': '\xb2'}, {'MASTER_PORT': 'x'}, {'MASTER_PORT': '70000'}))])
+def test_a_dtype_compile_backend_or_variable_that_does_not_work_is_one_line(choose, wanted, message):
+    assert message in error_of(choose, *wanted)
 
 
 @pytest.fixture

@@ -290,17 +290,6 @@ def test_the_draft_is_what_followed_the_latest_occurrence_of_the_longest_ngram()
             assert lib_generate.find_ngram_draft(list(text), count) == list(itertools.islice(repeated, count))
 
 
-def test_a_sequence_ends_at_a_stop_token_and_generation_when_all_have():
-    model, stops, noise = random_model(), (3, 11), make_noise(0, range(4), 150)
-    found = generated(model, random_ids(4, 3), 150, Sampling(1.5), noise=noise, stop_tokens=stops)
-    without = generated(model, random_ids(4, 3), 150, Sampling(1.5), noise=noise)
-    ends = [next(i for i, token in enumerate(row) if token in stops) for row in without.tolist()]
-    assert len(set(ends)) == 4 and found.size(1) == max(ends) + 1
-    for row, whole, end in zip(found, without, ends, strict=True):
-        assert torch.equal(row[:end], whole[:end]) and (row[end:] == whole[end]).all()
-    assert len({row[-1].item() for row in found}) == 2 # some end with the one, some with the other
-
-
 def test_completions_end_before_the_separator_or_a_stop_string_and_are_yielded_as_soon_as_they_are_complete():
     model = random_model(SEPARATED.n_vocab, block_size=256)
     with torch.no_grad():

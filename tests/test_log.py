@@ -78,8 +78,7 @@ def test_a_closed_stdout_ends_nothing_and_characters_it_lacks_become_numbers(mon
 @pytest.mark.parametrize('folder, records', [
     ('out', [PROGRESS, VALIDATION]), ('empty', []), ('a$^$b', [VALIDATION, PROGRESS | {'loss': math.nan}]),
     ('inf', [{'iter': 1, 'loss': math.inf}, {'iter': 2, 'loss': 2.0}])])
-def test_the_loss_curve_is_a_picture_whatever_the_log_holds_or_one_line(
-        tmp_path, path, capsys, monkeypatch, records, folder):
+def test_the_loss_curve_is_a_picture_or_one_line(tmp_path, path, capsys, monkeypatch, records, folder):
     pyplot, picture = pytest.importorskip('matplotlib.pyplot'), tmp_path / folder / 'loss.png'
     log = Log(path, 0, 0)
     for record in records:
@@ -125,8 +124,7 @@ def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_
     assert clock.lap() == 5.0 and clock.laps == 2 # no update since the last lap
 
 
-def test_a_wandb_that_fails_or_cannot_start_ends_no_run_and_is_reported_once(
-        wandb, monkeypatch, capsys, tmp_path, path):
+def test_a_wandb_that_fails_or_cannot_start_is_one_line(wandb, monkeypatch, capsys, tmp_path, path):
     log = Log(path, 0, 0, start_wandb('project', 'name', {'seed': 1}))
     log.write(PROGRESS)
     wandb.finish() # from here on its run refuses to log

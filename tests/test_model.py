@@ -46,8 +46,7 @@ def cached_logits(model, idx, cut, size, padding, shrink):
 @pytest.mark.parametrize('size, padding, shrink', [
     (16, None, False), (40, None, True), (20, [0, 3, 7, 12], False)]) # the last are padded on the left
 @torch.no_grad()
-def test_logits_with_a_kv_cache_equal_those_of_each_sequence_alone_for_every_cut_of_the_prompt(
-        model, size, padding, shrink):
+def test_logits_with_a_kv_cache_equal_those_without_for_every_cut_of_the_prompt(model, size, padding, shrink):
     idx = random_tokens(4, 16)
     expected = [model(row[None, n:])[0] for row, n in zip(idx, padding or [0] * 4, strict=True)]
     for cut in range(1, 16):

@@ -91,15 +91,6 @@ def test_muon_has_the_matrices_of_the_blocks_adamw_the_rest_and_no_norm_or_bias_
     assert [type(optimizer) for optimizer in optimizers] == [Muon] * (name == 'muon') + [torch.optim.AdamW]
 
 
-@pytest.mark.parametrize('activation, sizes', [('', [64, 64]), ('swiglu', [64, 64]), ('gelu', [128])])
-def test_only_a_gated_mlp_is_two_matrices_and_attention_is_always_three(activation, sizes):
-    model = GPT(GPTConfig(activation=activation, **SHAPE))
-    found = {name: optim.fused_split_sizes(model, name) for name in parameter_groups(model)['matrix']}
-    assert found['transformer.h.0.mlp.c_fc.weight'] == sizes
-    assert found['transformer.h.1.attn.c_attn.weight'] == [32, 16, 16]
-    assert all(sum(rows) == len(model.get_parameter(name)) for name, rows in found.items())
-
-
 def after_updates(name, count=1, shape=None, states=None, **settings):
     """(model, optimizers) after count updates with fixed gradients, from the given optimizer states."""
     torch.manual_seed(0)

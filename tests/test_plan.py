@@ -134,8 +134,7 @@ def test_a_shape_or_accumulation_that_does_not_fit_is_one_sentence(settings, wor
 
 @pytest.mark.parametrize('n_tokens, vocab_size, on_cpu, on_gpu', [
     (65, 0, 65, 128), (64, 0, 64, 64), (50257, 0, 50257, 50304), (65, 70, 70, 70)])
-def test_the_vocabulary_of_a_new_model_is_padded_on_a_gpu_and_the_plan_says_so(
-        n_tokens, vocab_size, on_cpu, on_gpu, capsys):
+def test_a_new_vocabulary_is_padded_on_a_gpu(n_tokens, vocab_size, on_cpu, on_gpu, capsys):
     meta = {'vocab_size': n_tokens, 'splits': {split: {'tokens': 12801, 'largest_id': n_tokens - 1}
                                                for split in ('train', 'val')}}
     s = config.settings | {'vocab_size': vocab_size}

@@ -22,8 +22,7 @@ from lib.log import StepMonitor
 BRIEF = '--eval_tokens=256',
 
 
-def test_run_json_the_log_and_the_loss_curve_hold_what_is_documented_with_perplexity_and_bits_per_byte(
-        dataset, trained):
+def test_run_json_the_log_and_the_loss_curve_hold_what_is_documented(dataset, trained):
     found = json.loads(Path(trained, 'run.json').read_text(encoding='utf-8'))
     checkpoint = read(os.path.join(trained, 'ckpt.pt'))
     assert found['settings'] == checkpoint['settings'] and found['model_config'] == checkpoint['model_config']
@@ -50,8 +49,7 @@ def test_run_json_the_log_and_the_loss_curve_hold_what_is_documented_with_perple
 
 @pytest.mark.parametrize('flags, kept', [(['--save_interval=2'], [4, 6, 7]),
     (['--save_minutes=1e-9'], [5, 6, 7]), (['--save_interval=1', '--no-save_checkpoints'], [])])
-def test_the_last_checkpoints_are_kept_by_number_and_by_the_clock_or_none_but_the_log(
-        train, tmp_path, flags, kept):
+def test_the_last_checkpoints_are_kept_by_number_and_by_the_clock_or_none(train, tmp_path, flags, kept):
     result = train('--max_iters=7', '--eval_interval=0', '--keep=3', *BRIEF, *flags)
     assert result.status == 0 and [iter_num for iter_num, _ in numbered(tmp_path / 'out')] == kept
     assert len(log_of(tmp_path / 'out')) == 7
@@ -102,8 +100,7 @@ def test_an_error_saves_the_last_whole_update(train, tmp_path, monkeypatch, owne
 
 @pytest.mark.parametrize('owner, name, saved', [
     (model, 'cross_entropy_sum', 0), (recorder, 'snapshot', 3), (recorder, 'generate_texts', 3)])
-def test_no_memory_for_an_update_a_copy_or_a_sample_is_one_line_that_says_what_needs_less(
-        train, tmp_path, monkeypatch, owner, name, saved):
+def test_no_memory_is_one_line_that_says_what_needs_less(train, tmp_path, monkeypatch, owner, name, saved):
     error = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
     fails_once = mock.Mock(wraps=getattr(owner, name), side_effect=[error, *[mock.DEFAULT] * 9])
     monkeypatch.setattr(owner, name, fails_once)

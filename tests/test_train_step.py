@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TINY, in_child, read
+from conftest import TINY, in_child, random_tokens, read
 
 import train
 from configurator import configure
@@ -29,7 +29,7 @@ NO_CAST = torch.autocast('cpu', enabled=False)
 
 
 def batch_of(count, seed=0):
-    idx = torch.randint(13, (count, 17), generator=torch.Generator().manual_seed(seed))
+    idx = random_tokens(count, 17, vocab_size=13, seed=seed)
     return idx[:, :-1], idx[:, 1:]
 
 
@@ -101,21 +101,20 @@ class LaterRankWithGPU(Machine):
     on_gpu, is_master = True, False
 
 
-def make_run(dataset, *flags, machine=None):
+def make_run(dataset, *flags):
     """What main() of train.py makes of flags: (settings, plan, run)."""
     words = [f'--dataset={dataset}', *TINY, *flags]
     s = configure(vars(train) | {'__name__': 'train'}, words, train.derive_settings).settings
     meta = bins.load_meta(dataset)
     shape = choose_config({}, '', s, frozenset(), frozenset(), meta)
-    machine = machine or Machine('cpu', 'float32', False)
     with mock.patch('lib.device.capture_cuda_graphs'):
+        machine = LaterRankWithGPU('cpu', 'float32', False)
         run = train.build_run(s, shape, machine, dataset, meta, {}, '', False)
     return s, make_plan(s, frozenset(), shape, meta), run
 
 
 def test_the_loop_reads_the_results_of_an_update_after_the_next_one_is_queued(dataset, monkeypatch):
-    s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0',
-                            machine=LaterRankWithGPU('cpu', 'float32', False))
+    s, plan, run = make_run(dataset, '--max_iters=9', '--log_interval=0')
     signals, real, queued = SimpleNamespace(received=[]), train.train_step, []
 
     def queued_step(*args):
@@ -150,7 +149,7 @@ def test_a_second_signal_ends_the_process_and_an_ignored_one_stays_ignored(stop_
 
 
 def test_every_rank_knows_after_a_progress_line_that_there_was_one(dataset):
-    s, plan, run = make_run(dataset, machine=LaterRankWithGPU('cpu', 'float32', False))
+    s, plan, run = make_run(dataset)
     Recorder(run, plan, 'none', s, run.meta).progress(1e-3)
     assert run.clock.laps == 1 # else the ranks would read the results of different updates, and wait for ever
 
