@@ -106,7 +106,7 @@ def fork(script, *flags, cwd, out='out.txt', setup=None, **env):
     """
     A script in a new process that starts at once, with multiprocessing's methods: kill(), join(), exitcode.
 
-    out: the file in cwd for its output, whose last line is the peak of its memory in kB, where Linux tells
+    out: the file in cwd for its output, whose last line is the peak of its memory in bytes
     setup: a function of the test file to call first
     """
     child = FORKS.Process(target=forked, args=(script, flags, cwd, out, setup, env), daemon=True)
@@ -156,19 +156,12 @@ def forked(script, flags, cwd, out, setup, env):
     if setup:
         setup()
     sys.stdout = open(1, 'w', encoding='utf-8', closefd=False) # knows whether it is a file
+    from lib.timing import peak_memory
     try:
         runpy.run_path(sys.argv[0], run_name='__main__')
     finally: # multiprocessing prints the message of a SystemExit after this
         with contextlib.suppress(OSError): # stdout may be gone
-            print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
-
-
-def proc_kilobytes(name):
-    """What Linux says of the memory of this process; 0 elsewhere."""
-    if not os.path.exists('/proc/self/status'):
-        return 0
-    with open('/proc/self/status', encoding='utf-8') as f:
-        return int(dict(line.split(':') for line in f)[name].split()[0])
+            print('peak', peak_memory('cpu'), file=sys.__stdout__, flush=True)
 
 
 def mistake(result):
@@ -215,8 +208,7 @@ def files(folder):
 
 def prepared(text, folder):
     """The dataset of a text, one id for each character, as a flag."""
-    folder.mkdir(exist_ok=True)
-    (folder / 'text.txt').write_text(text, encoding='utf-8')
+    write_file(folder / 'text.txt', text)
     result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
     assert result.status == 0, result.message
     return f'--dataset={folder / "bins"}'

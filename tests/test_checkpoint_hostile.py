@@ -14,7 +14,7 @@ from collections import Counter, OrderedDict
 
 import pytest
 import torch
-from conftest import error_of, files, mangled, mistake, random_model, replaced, run, same
+from conftest import error_of, mangled, random_model, replaced, same
 
 import train as training
 from data import bins
@@ -137,22 +137,6 @@ def test_impossible_contents_end_in_one_line_or_can_be_trained_and_sampled(tmp_p
         counts['refused' if error_of(resume_and_sample, str(tmp_path), dataset) else 'used'] += 1
     print(f'{arch}:', dict(counts))
     assert min(counts['refused'], counts['used']) > 0
-
-
-def test_a_run_refuses_such_a_checkpoint_in_one_line_and_changes_nothing(tmp_path, dataset):
-    words = f'--dataset={dataset}', '--device=cpu', '--out_dir=out', '--max_iters=3', '--init_from=resume'
-    (tmp_path / 'out').mkdir()
-    (tmp_path / 'out' / 'log.jsonl').write_text('{"iter": 1, "loss": 3.0}\n{"iter": 3', encoding='utf-8')
-    path = tmp_path / 'out' / 'ckpt.pt'
-    good = complete('modern', bins.load_meta(dataset)['tokenizer']['chars'])
-    for wrong in ({'model_config': {}}, {'iter_num': -1}, {'optimizers': [None, None]}, {}):
-        save(good | wrong, path)
-        if not wrong:
-            write_zip(path, pickled(make_folder(str(tmp_path / 'executed'))))
-        before = files(tmp_path)
-        assert mistake(run('train.py', *words, cwd=tmp_path))
-        assert files(tmp_path) == before
-    assert not (tmp_path / 'executed').exists()
 
 
 class Call:

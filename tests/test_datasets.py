@@ -26,7 +26,7 @@ def make_bins(folder):
         write_file(os.path.join(folder, name), '\0' * 20)
 
 
-def test_a_dataset_is_found_by_name_and_by_path():
+def test_a_dataset_is_found_by_name_and_by_path_and_what_is_none_is_one_line_with_what_to_type():
     home = os.path.join(bins.DATA, 'tinystories')
     script = os.path.join(home, 'prepare.py')
     for word in 'tinystories', 'tinystories/', 'data/tinystories', home, home + '/':
@@ -40,11 +40,7 @@ def test_a_dataset_is_found_by_name_and_by_path():
     assert find_dataset('other', 'out') == ('other', script)
     # all runs share what was prepared of a number of samples
     assert find_dataset('other', 'out', max_samples=5) == (os.path.join('other', 'max_samples-5'), script)
-
-
-def test_what_is_no_dataset_is_one_line_with_what_to_type():
     write_file('texts/input.txt', 'text')
-    make_bins('mine')
     for word, message in (('texts/', '--input=texts/input.txt'), ('tinystorys', 'did you mean tinystories?'),
                           ('texts/input.txt', '--input=texts/input.txt')):
         assert message in error_of(find_dataset, word, 'out')

@@ -88,11 +88,17 @@ def test_completions_do_not_depend_on_the_batch_and_keep_the_order_of_the_prompt
     assert torch.equal(torch.get_rng_state(), before) # that of training is left alone
 
 
-def test_the_prompt_is_read_once_for_all_samples_and_then_one_token_at_a_time_with_the_keys_so_far():
+def test_a_prompt_is_read_once_for_all_samples_and_prompt_lookup_needs_fewer_forward_passes_than_tokens():
     model = random_model(block_size=40)
     passes = record_forward_passes(model)
     generated(model, random_ids(2, 9), 4, Sampling(), samples=3, noise=make_noise(0, range(6), 4))
     assert passes == [(2, 9, 9), (6, 1, 10), (6, 1, 11), (6, 1, 12)]
+    model, idx = random_model(block_size=128), random_ids(1, 4)
+    tokens = generated(model, idx, 100)[0].tolist()
+    assert len(set(itertools.pairwise(tokens))) == 2 # two tokens, over and over
+    passes = record_forward_passes(model)
+    assert len(list(prompt_lookup_decode(model, idx, 100, 5))) == 100
+    assert len(passes) <= 20 # 17 would be the minimum
 
 
 def test_torch_compile_compiles_one_graph_for_prompts_of_any_length_and_padding(monkeypatch):
@@ -268,15 +274,6 @@ def test_prompt_lookup_generates_what_greedy_decoding_does(family, stops, length
     for num_draft_tokens in 1, 2, 5, 9:
         found = prompt_lookup_decode(model, idx, 3 * BLOCK, num_draft_tokens, stops)
         assert torch.equal(torch.stack(list(found), dim=1), expected)
-
-
-def test_prompt_lookup_needs_fewer_forward_passes_than_tokens_where_text_repeats_itself():
-    model, idx = random_model(block_size=128), random_ids(1, 4)
-    tokens = generated(model, idx, 100)[0].tolist()
-    assert len(set(itertools.pairwise(tokens))) == 2 # two tokens, over and over
-    passes = record_forward_passes(model)
-    assert len(list(prompt_lookup_decode(model, idx, 100, 5))) == 100
-    assert len(passes) <= 20 # 17 would be the minimum
 
 
 def test_the_draft_is_what_followed_the_latest_occurrence_of_the_longest_ngram():

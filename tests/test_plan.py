@@ -67,14 +67,11 @@ def test_the_learning_rate_rises_in_the_warmup_and_falls_to_its_minimum(settings
                           torch.tensor(expected), atol=1e-6)
 
 
-def test_the_learning_rate_of_a_run_of_minutes_falls_by_the_clock_and_warmup_fits_a_short_run(capsys):
+def test_a_run_of_minutes_follows_the_clock_warmup_fits_a_short_run_and_the_time_left_its_first_limit(capsys):
     plan = plan_of(max_minutes=10.0, warmup_iters=0, decay_fraction=0.5)
     assert [plan.lr_multiplier(RunState(iter_num=9, minutes=m)) for m in (0, 5, 7.5, 10)] == [1, 1, 0.5, 0]
     assert plan_of(max_iters=10, warmup_iters=20).warmup_iters == 1
     assert 'warmup_iters: shortened from 20 to 1' in capsys.readouterr().out
-
-
-def test_the_time_left_follows_the_recent_speed_and_the_first_limit():
     state = RunState(iter_num=40, minutes=100.0) # slow so far; now half a second for an update
     assert plan_of(max_iters=100).seconds_left(state, 0.5) == 30
     assert plan_of(max_iters=100, max_minutes=100.25).seconds_left(state, 0.5) == 15

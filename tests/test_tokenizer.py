@@ -42,15 +42,6 @@ def test_bpe_decodes_what_it_encoded_for_any_text(bpe, text):
     assert bpe.decode([0xc3]) == '\ufffd' # half a character; the values of bytes are their ids
 
 
-def test_char_ids_are_positions_in_the_sorted_characters_and_unknown_characters_are_named():
-    tokenizer = CharTokenizer.of('hello world')
-    assert tokenizer.chars == ' dehlorw'
-    assert tokenizer.encode('hello') == [3, 2, 4, 4, 5] and tokenizer.decode([3, 2, 4, 4, 5]) == 'hello'
-    message = error_of(tokenizer.encode, 'help?')
-    assert "'?p'" in message and "' dehlorw'" in message
-    assert "'é'" in error_of(CharTokenizer.of(''.join(map(chr, range(0x4e00, 0x9000)))).encode, 'é')
-
-
 @pytest.mark.parametrize('kind', ['char', 'bpe', pytest.param('gpt2', marks=pytest.mark.skipif(
     not HAS_GPT2, reason="GPT-2's vocabulary is not in tiktoken's cache"))])
 def test_bytes_streamed_token_by_token_are_the_bytes_of_the_text_and_never_the_end_of_a_document(bpe, kind):
@@ -138,7 +129,7 @@ def test_learning_reads_a_sample_of_bounded_size_whatever_the_order_and_gives_al
     assert train_bpe(['ab ' * 10, 'cd ' * 1000], 300, n_chars=30).tokens == first.tokens
 
 
-def test_a_vocabulary_has_the_size_asked_for_or_follows_the_text_which_may_give_no_more():
+def test_a_vocabulary_has_the_size_asked_for_or_follows_the_text_and_unknown_characters_are_named():
     assert train_bpe([small_text(0)], 300).n_vocab == 300
     assert train_bpe(['ab ab'], 4096).tokens[256:] == [b'ab'] # of its pairs only ab occurs twice
     assert train_bpe([], 4096).n_vocab == 257
@@ -149,6 +140,9 @@ def test_a_vocabulary_has_the_size_asked_for_or_follows_the_text_which_may_give_
     text = ' '.join(map(''.join, zip(string.ascii_letters * 900, string.printable * 468, strict=True)))
     assert learn_bpe([text])[0].n_vocab == module.default_vocab_size(len(text)) > 300
     assert learn_bpe([text], 400)[0].n_vocab == 400
+    every = ''.join(map(chr, range(999, 9999)))
+    for chars, unknown, named in ('hello world', 'help?', "'?p'"), (every, 'é', "'é'"):
+        assert named in error_of(CharTokenizer.of(chars).encode, unknown)
 
 
 BYTES = [chr(i) for i in range(256)]

@@ -106,21 +106,6 @@ def test_evaluating_sampling_saving_and_logging_do_not_change_a_run(train, tmp_p
     assert same(read(tmp_path / 'out' / 'ckpt.pt')['model'], read(tmp_path / 'quiet' / 'ckpt.pt')['model'])
 
 
-def test_eval_only_prints_the_same_loss_with_any_seed_and_writes_nothing(train, tmp_path):
-    untrained = train('--eval_only')
-    assert untrained.status == 0 and ' val ' in untrained.out and files(tmp_path) == {}
-    train('--max_iters=2')
-    before, shown = files(tmp_path), f"| val {log_of(tmp_path / 'out', 'val_loss')[0]['val_loss']:.4f}"
-    for more in ('--init_from=resume', '--seed=2'), ('--init_from=out/ckpt.pt', '--seed=3'):
-        result = train('--eval_only', *more)
-        assert result.out.count(shown) == result.out.count(' val ') == 1, result
-    assert files(tmp_path) == before
-    (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
-    own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
-    assert 'got none; first run: python ' in mistake(own_text) # it prepares nothing
-    assert files(tmp_path).keys() - before.keys() == {(tmp_path / 'my.txt').relative_to(tmp_path)}
-
-
 def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_with_that_of_nanogpt(tmp_path):
     shape = {'vocab_size': 5, 'block_size': 8, 'n_layer': 1, 'n_head': 1, 'n_embd': 8}
     model = GPT(GPTConfig(arch='gpt2', **shape))
@@ -148,7 +133,7 @@ def test_a_run_of_minutes_ends_by_the_clock_and_its_learning_rate_falls_until_th
     assert log_of(tmp_path / 'out', 'val_loss')[-1]['iter'] == checkpoint['iter_num']
 
 
-def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_path):
+def test_a_dry_run_prints_what_the_run_would_be_eval_only_the_same_loss_with_any_seed(train, tmp_path):
     out = train('--max_iters=40', '--dry_run').out
     for words in ('| 2 layers, n_embd 32,', 'updates of 128 tokens', 'memory about ',
                   'run: 40 updates, 5,120 tokens, 0.1'):
@@ -156,10 +141,19 @@ def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_pa
     huge = train('--dry_run', '--batch_size=1e6')
     memory = float(re.search(r'memory about ([\d,.]+) GB', huge.out)[1].replace(',', ''))
     assert huge.status == 0 and memory > 100 # estimated, not tried
+    untrained = train('--eval_only')
+    assert untrained.status == 0 and ' val ' in untrained.out and files(tmp_path) == {}
+    train('--max_iters=2')
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
-    own = train('--dataset=text', '--input=my.txt', '--dry_run')
+    before, shown = files(tmp_path), f"| val {log_of(tmp_path / 'out', 'val_loss')[0]['val_loss']:.4f}"
+    for more in ('--init_from=resume', '--seed=2'), ('--init_from=out/ckpt.pt', '--seed=3'):
+        result = train('--eval_only', *more)
+        assert result.out.count(shown) == result.out.count(' val ') == 1, result
+    own = train('--dataset=text', '--input=my.txt', '--out_dir=own', '--dry_run')
     assert own.status == 0 and 'memory about ' in own.out and 'tokens to train on' in own.out, own
-    assert [path.name for path in tmp_path.iterdir()] == ['my.txt']
+    own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
+    assert 'got none; first run: python ' in mistake(own_text) # it prepares nothing
+    assert files(tmp_path) == before
 
 
 def test_a_text_shorter_than_the_context_shortens_it_and_the_same_command_resumes(train, tmp_path):
