@@ -20,7 +20,7 @@ def bpe():
     return train_bpe(STORIES, 400)
 
 
-def test_what_is_read_is_what_was_encoded_meta_counts_it_and_ids_beyond_16_bits_take_32(tmp_path, bpe):
+def test_what_is_read_is_what_was_encoded_counted_in_meta_with_a_separator_after_each_document(tmp_path, bpe):
     written = write_stories(tmp_path, tokenizer=bpe, provenance={'script': 'test'})
     assert bins.load_meta(str(tmp_path)) == written and bins.read_provenance(tmp_path) == {'script': 'test'}
     found = read_bins(tmp_path)[1]
@@ -36,9 +36,6 @@ def test_what_is_read_is_what_was_encoded_meta_counts_it_and_ids_beyond_16_bits_
     assert meta['dtype'] == 'uint32' and meta['splits']['train']['largest_id'] == 70_000
     assert read_bins(tmp_path)[1]['train'] == list(range(70_001))
     assert bins.bin_dtype(65_536) == np.uint16 and bins.bin_dtype(65_537) == np.uint32
-
-
-def test_only_the_end_of_a_document_is_its_separator(tmp_path, bpe):
     texts = ['a', SEPARATOR, f'b{SEPARATOR}c'] * 10
     write_stories(tmp_path, texts, bpe)
     ids = np.array(read_bins(tmp_path)[1]['train'])
