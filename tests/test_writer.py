@@ -97,16 +97,6 @@ def test_a_disk_without_sync_of_folders_or_links_is_no_failure(tmp_path, monkeyp
     assert iter_of(path) == iter_of(previous) == 3
 
 
-@pytest.mark.parametrize('name', ['file/ckpt.pt', 'missing/ckpt.pt', 'folder', 'busy'])
-def test_a_path_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(run_dir, name):
-    (run_dir / 'file').touch()
-    (run_dir / 'folder' / 'x').mkdir(parents=True)
-    block(run_dir, 'busy')
-    before = sorted(run_dir.rglob('*'))
-    assert error_of(save, small_checkpoint(1), run_dir / name).startswith(f'{run_dir / name}: ')
-    assert sorted(run_dir.rglob('*')) == before
-
-
 def test_a_symbolic_link_is_followed_though_the_file_before_it_is_kept(run_dir, tmp_path):
     path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
     path.symlink_to('out/ckpt.pt')
