@@ -62,16 +62,6 @@ def test_a_text_that_is_too_short_is_one_line_with_both_numbers():
         assert error_of(bins.update_windows, n_tokens, 64, 1, 1, 0) == message
 
 
-@pytest.mark.parametrize('dtype', ['<u2', '<u4'])
-def test_a_batch_is_the_windows_and_the_tokens_after_them(dtype):
-    tokens = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, 500, endpoint=True).astype(dtype)
-    starts = np.array([0, 7, 7, 483])
-    x, y = bins.get_batch(tokens, starts, 16)
-    assert x.dtype == y.dtype == torch.int64 and x.is_contiguous() and y.is_contiguous()
-    assert x.tolist() == [tokens[start:start + 16].tolist() for start in starts]
-    assert y.tolist() == [tokens[start + 1:start + 17].tolist() for start in starts]
-
-
 def resident_kilobytes():
     with open('/proc/self/status', encoding='utf-8') as file:
         return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))

@@ -8,7 +8,7 @@ import torch
 from lib import plan as lib_plan
 from lib.checkpoint import RunState
 from lib.device import Machine
-from lib.plan import choose_config, clamp_block_size, make_plan, stop_limits
+from lib.plan import choose_config, clamp_block_size, make_plan
 from lib.recipe import derive_settings, settings_of_depth
 from model import GPT, GPTConfig
 from train import config, problems
@@ -17,24 +17,20 @@ META = {'splits': {'train': {'tokens': 12801}, 'val': {'tokens': 1000}}} # 100 w
 SHAPE = GPTConfig(block_size=128)
 
 
-def plan_of(**settings):
-    return make_plan(config.settings | settings, frozenset(), SHAPE, META)
+def plan_of(typed=(), **settings):
+    return make_plan(config.settings | settings, frozenset(typed), SHAPE, META)
 
 
 def states(count, **values):
     return [RunState(iter_num=i, **values) for i in range(count)]
 
 
-@pytest.mark.parametrize('settings, typed, expected', [({}, [], [1000, 10, 0]),
-    ({'epochs': 2.0}, [], [0, 2.0, 0]), ({'max_iters': 5, 'epochs': 2.0}, [], [5, 2.0, 0]),
-    ({'max_iters': 5, 'max_minutes': 3.0}, ['max_minutes'], [0, 0, 3.0])])
-def test_a_limit_on_the_command_line_replaces_those_of_config_files(settings, typed, expected):
-    assert stop_limits(config.settings | settings, frozenset(typed)) == expected
-
-
 @pytest.mark.parametrize('settings, expected', [({}, math.ceil(10 * 99 / 16)), ({'batch_size': 1}, 990),
     ({'max_iters': 70}, 70), ({'epochs': 0.5}, 4), ({'max_iters': 70, 'epochs': 0.5}, 4),
-    ({'epochs': 1e308}, 10 ** 15), ({'max_minutes': 5.0}, 0), ({'max_iters': 10 ** 18}, 10 ** 18)])
+    ({'epochs': 1e308}, 10 ** 15), ({'max_minutes': 5.0}, 0), ({'max_iters': 10 ** 18}, 10 ** 18),
+    ({'epochs': 2.0}, 13), # a limit on the command line replaces those of config files
+    *(({'max_iters': 5, 'max_minutes': 3.0, 'epochs': 0.5, 'typed': typed}, expected)
+      for typed, expected in (([], 4), (['max_iters'], 5), (['max_minutes'], 0), (['epochs'], 4)))])
 def test_the_length_of_a_run_is_its_first_limit_by_default_1000_updates_or_10_epochs(settings, expected):
     plan = plan_of(**settings)
     assert plan.max_iters == expected and plan.tokens_per_iter == 128 * settings.get('batch_size', 16)

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from conftest import STORIES, error_of, fail_at, files, mangled, read_bins, replaced, write_stories
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +36,8 @@ def test_what_is_read_is_what_was_encoded_counted_in_meta_with_a_separator_after
     meta = write_stories(tmp_path, [chars, *[chars[:2]] * 10], CharTokenizer(chars))
     assert meta['dtype'] == 'uint32' and meta['splits']['train']['largest_id'] == 70_000
     assert read_bins(tmp_path)[1]['train'] == list(range(70_001))
+    x, y = bins.get_batch(bins.open_bin(tmp_path, 'train', meta), np.array([3, 69_000]), 900)
+    assert x.tolist() == [list(range(3, 903)), list(range(69_000, 69_900))] and torch.equal(y, x + 1)
     assert bins.bin_dtype(65_536) == np.uint16 and bins.bin_dtype(65_537) == np.uint32
     texts = ['a', SEPARATOR, f'b{SEPARATOR}c'] * 10
     write_stories(tmp_path, texts, bpe)
