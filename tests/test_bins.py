@@ -46,20 +46,17 @@ def test_windows_differ_by_epoch_and_seed_alone_and_stay_the_same_in_every_versi
 
 
 @pytest.mark.parametrize('n_tokens, block_size', [(1000, 10), (997, 16), (65, 64), (130, 64)])
-def test_validation_covers_the_split_with_adjacent_windows(n_tokens, block_size):
+def test_validation_covers_the_split_with_adjacent_windows_and_a_short_text_is_one_line(n_tokens, block_size):
     starts = bins.val_windows(n_tokens, block_size)
     targets = (starts[:, None] + 1 + np.arange(block_size)).ravel()
     assert np.array_equal(targets, np.arange(1, len(targets) + 1))
     assert n_tokens - block_size <= len(targets) < n_tokens
     for eval_tokens, n in (1, 1), (block_size + 1, 2), (10**9, len(starts)):
         assert np.array_equal(bins.val_windows(n_tokens, block_size, eval_tokens), starts[:n])
-
-
-def test_a_text_that_is_too_short_is_one_line_with_both_numbers():
-    for n_tokens in 45, 64:
-        message = error_of(bins.val_windows, n_tokens, 64)
-        assert f'got {n_tokens}' in message and '65' in message and f'--block_size={n_tokens - 1}' in message
-        assert error_of(bins.update_windows, n_tokens, 64, 1, 1, 0) == message
+    for short in block_size - 3, block_size:
+        message, parts = error_of(bins.val_windows, short, block_size), (short, block_size + 1)
+        assert all(str(part) in message for part in parts) and f'--block_size={short - 1}' in message
+        assert error_of(bins.update_windows, short, block_size, 1, 1, 0) == message
 
 
 def resident_kilobytes():
