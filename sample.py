@@ -343,11 +343,16 @@ def interactive_loop(complete, tokenizer, block_size, logprobs):
             print(problem)
 
 
-def main():
-    check_settings(config.settings, config.typed)
+def handle_signals_as_ctrl_c():
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, so that what is complete is written."""
     for number in (getattr(signal, name, None) for name in ('SIGTERM', 'SIGHUP')): # Windows lacks SIGHUP
         if number and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler) # as Ctrl-C: what is complete is written
+            signal.signal(number, signal.default_int_handler)
+
+
+def main():
+    check_settings(config.settings, config.typed)
+    handle_signals_as_ctrl_c()
     stops, prompts_by_source = read_stop_strings(stop), read_prompts(start, prompts)
     run_device, _ = choose_device(device)
     if init_from == 'scratch':

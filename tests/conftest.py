@@ -102,14 +102,14 @@ def process(script, *flags, cwd, before=(), **env):
                           capture_output=True, encoding='utf-8', timeout=300)
 
 
-def fork(script, *flags, cwd, out='out.txt', memory=0, setup=None, **env):
+def fork(script, *flags, cwd, out='out.txt', setup=None, **env):
     """
     A script in a new process that starts at once, with multiprocessing's methods: kill(), join(), exitcode.
 
-    out: the file in cwd for its output, whose last line is the peak of its memory in kB, where Linux tells
-    memory: bytes that it may allocate; 0: any; setup: a function of the test file to call first
+    out: the file in cwd for its output, whose last line is the peak of its memory in bytes
+    setup: a function of the test file to call first
     """
-    child = FORKS.Process(target=forked, args=(script, flags, cwd, out, memory, setup, env), daemon=True)
+    child = FORKS.Process(target=forked, args=(script, flags, cwd, out, setup, env), daemon=True)
     child.start()
     return child
 
@@ -145,7 +145,7 @@ def full_disk(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-def forked(script, flags, cwd, out, memory, setup, env):
+def forked(script, flags, cwd, out, setup, env):
     """The child of fork()."""
     os.chdir(cwd)
     os.environ.update(env)
@@ -156,22 +156,12 @@ def forked(script, flags, cwd, out, memory, setup, env):
     if setup:
         setup()
     sys.stdout = open(1, 'w', encoding='utf-8', closefd=False) # knows whether it is a file
-    if memory:
-        import resource
-        resource.setrlimit(resource.RLIMIT_AS, (proc_kilobytes('VmSize') * 1024 + memory,) * 2)
+    from lib.timing import peak_memory
     try:
         runpy.run_path(sys.argv[0], run_name='__main__')
     finally: # multiprocessing prints the message of a SystemExit after this
         with contextlib.suppress(OSError): # stdout may be gone
-            print('peak', proc_kilobytes('VmHWM'), file=sys.__stdout__, flush=True)
-
-
-def proc_kilobytes(name):
-    """What Linux says of the memory of this process; 0 elsewhere."""
-    if not os.path.exists('/proc/self/status'):
-        return 0
-    with open('/proc/self/status', encoding='utf-8') as f:
-        return int(dict(line.split(':') for line in f)[name].split()[0])
+            print('peak', peak_memory('cpu'), file=sys.__stdout__, flush=True)
 
 
 def mistake(result):
@@ -218,8 +208,7 @@ def files(folder):
 
 def prepared(text, folder):
     """The dataset of a text, one id for each character, as a flag."""
-    folder.mkdir(exist_ok=True)
-    (folder / 'text.txt').write_text(text, encoding='utf-8')
+    write_file(folder / 'text.txt', text)
     result = run('data/text/prepare.py', '--input=text.txt', '--tokenizer=char', '--out=bins', cwd=folder)
     assert result.status == 0, result.message
     return f'--dataset={folder / "bins"}'
@@ -308,10 +297,9 @@ def pytest_configure(config):
     config.addinivalue_line('markers', 'slow: takes more than 20 seconds; runs with --slow only')
 
 
-def pytest_collection_modifyitems(config, items):
-    for item in items:
-        if item.get_closest_marker('slow') and not config.getoption('--slow'):
-            item.add_marker(pytest.mark.skip(reason='slow; run with --slow'))
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('slow') and not item.config.getoption('--slow'):
+        pytest.skip('slow; run with --slow')
 
 
 # for what reads files that may hold anything: datasets, tokenizers, checkpoints

@@ -56,7 +56,7 @@ def test_the_last_line_is_json_with_all_settings_and_figures_that_agree(bench, t
     assert ('train: mfu' in result.out) == (found['mfu'] is not None) and list(tmp_path.iterdir()) == []
 
 
-def test_loading_a_batch_is_timed_apart_from_the_update_and_warmup_does_not_count(monkeypatch):
+def test_loading_is_timed_apart_warmup_does_not_count_and_the_roofline_has_its_units(monkeypatch):
     clock, durations = [0.0], [0.2, 0.05, 0.02, 0.04, 0.03] # first update, warm-up, 3 timed
     monkeypatch.setattr(timing.time, 'perf_counter', lambda: clock[0])
 
@@ -69,9 +69,6 @@ def test_loading_a_batch_is_timed_apart_from_the_update_and_warmup_does_not_coun
     found = script.time_updates(fetch, step, 1, 3, 'cpu')
     assert found == pytest.approx({'first_step_s': 0.2, 'step_ms': 30, 'step_ms_min': 20, 'step_ms_max': 40,
                                    'data_ms': 5})
-
-
-def test_the_roofline_is_in_tflops_and_gigabytes_per_second(monkeypatch):
     monkeypatch.setattr(timing.time, 'perf_counter', itertools.count(0, 0.5).__next__) # half a second each
     assert timing.matmul_throughput('cpu', 'float32', 100) == pytest.approx(2 * 100 ** 3 / 0.5 / 1e12)
     assert timing.copy_bandwidth('cpu', 4000) == pytest.approx(2 * 4000 / 0.5 / 1e9)

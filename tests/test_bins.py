@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import STORIES, error_of, mangled, proc_kilobytes, read_bins, replaced, write_stories
+from conftest import STORIES, error_of, mangled, read_bins, replaced, write_stories
 
 from data import bins
 from data.tokenizer import SEPARATOR, train_bpe
@@ -29,7 +29,7 @@ def test_an_epoch_has_each_window_exactly_once(n_tokens, block_size, n_sequences
         assert 0 <= starts[0] and starts[-1] + block_size < n_tokens # the last target is a token
 
 
-def test_windows_differ_by_epoch_and_seed_and_depend_neither_on_earlier_calls_nor_on_the_batch_size():
+def test_windows_differ_by_epoch_and_seed_alone_and_stay_the_same_in_every_version():
     n = bins.windows_per_epoch(5000, 10)
     epochs = [bins.update_windows(5000, 10, n, seed, epoch) for seed in (1, 2) for epoch in range(4)]
     assert len({tuple(starts) for starts in epochs}) == 8 and len({starts.min() for starts in epochs}) > 2
@@ -38,9 +38,6 @@ def test_windows_differ_by_epoch_and_seed_and_depend_neither_on_earlier_calls_no
     assert np.array_equal(epochs[2], bins.update_windows(5000, 10, n, 1, 2))
     half = [bins.update_windows(5000, 10, n // 2, 1, i) for i in range(8)]
     assert np.array_equal(np.concatenate(epochs[:4]), np.concatenate(half))
-
-
-def test_the_order_of_an_epoch_stays_the_same_in_every_version_in_as_few_bytes_as_it_needs():
     # that of numpy's permutation(n) at first; another one would change every run and break every resume
     assert bins.update_windows(997, 16, 8, 1337, 0).tolist() == [91, 539, 715, 27, 827, 443, 203, 683]
     assert bins.update_windows(10**9, 1024, 3, 1337, 10**5).tolist() == [222054215, 755999559, 809698119]
@@ -49,39 +46,31 @@ def test_the_order_of_an_epoch_stays_the_same_in_every_version_in_as_few_bytes_a
 
 
 @pytest.mark.parametrize('n_tokens, block_size', [(1000, 10), (997, 16), (65, 64), (130, 64)])
-def test_validation_covers_the_split_with_adjacent_windows(n_tokens, block_size):
+def test_validation_covers_the_split_with_adjacent_windows_and_a_short_text_is_one_line(n_tokens, block_size):
     starts = bins.val_windows(n_tokens, block_size)
     targets = (starts[:, None] + 1 + np.arange(block_size)).ravel()
     assert np.array_equal(targets, np.arange(1, len(targets) + 1))
     assert n_tokens - block_size <= len(targets) < n_tokens
     for eval_tokens, n in (1, 1), (block_size + 1, 2), (10**9, len(starts)):
         assert np.array_equal(bins.val_windows(n_tokens, block_size, eval_tokens), starts[:n])
+    for short in block_size - 3, block_size:
+        message, parts = error_of(bins.val_windows, short, block_size), (short, block_size + 1)
+        assert all(str(part) in message for part in parts) and f'--block_size={short - 1}' in message
+        assert error_of(bins.update_windows, short, block_size, 1, 1, 0) == message
 
 
-def test_a_text_that_is_too_short_is_one_line_with_both_numbers():
-    for n_tokens in 45, 64:
-        message = error_of(bins.val_windows, n_tokens, 64)
-        assert f'got {n_tokens}' in message and '65' in message and f'--block_size={n_tokens - 1}' in message
-        assert error_of(bins.update_windows, n_tokens, 64, 1, 1, 0) == message
-
-
-@pytest.mark.parametrize('dtype', ['<u2', '<u4'])
-def test_a_batch_is_the_windows_and_the_tokens_after_them(dtype):
-    tokens = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, 500, endpoint=True).astype(dtype)
-    starts = np.array([0, 7, 7, 483])
-    x, y = bins.get_batch(tokens, starts, 16)
-    assert x.dtype == y.dtype == torch.int64 and x.is_contiguous() and y.is_contiguous()
-    assert x.tolist() == [tokens[start:start + 16].tolist() for start in starts]
-    assert y.tolist() == [tokens[start + 1:start + 17].tolist() for start in starts]
+def resident_kilobytes():
+    with open('/proc/self/status', encoding='utf-8') as file:
+        return next(int(line.split()[1]) for line in file if line.startswith('VmRSS:'))
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/status'), reason='reads memory use from /proc')
 def test_reading_a_large_file_takes_no_memory_that_stays(tmp_path):
     def growth(tokens):
-        before, most = proc_kilobytes('VmRSS'), 0
+        before, most = resident_kilobytes(), 0
         for i in range(60): # updates of 64 windows of 2 kB, 8 MB of the file together
             bins.get_batch(tokens, bins.update_windows(len(tokens), 1024, 64, 1, i), 1024)
-            most = max(most, proc_kilobytes('VmRSS') - before)
+            most = max(most, resident_kilobytes() - before)
         return most
 
     (tmp_path / 'train.bin').touch()

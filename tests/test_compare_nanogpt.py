@@ -97,7 +97,8 @@ def test_a_process_is_killed_at_the_line_waited_for_and_fails_in_one_line(tmp_pa
         assert [line for _, line in lines] == expected
 
 
-def test_the_lines_of_train_py_are_parsed_and_its_checkpoint_is_scored(trained, dataset):
+def test_lines_of_train_py_are_parsed_its_checkpoint_is_scored_and_throughput_follows_from_the_time(
+        trained, dataset):
     record = log_of(trained, 'val_loss')[-1]
     lines = [(7.0, validation_line(record, 40)), (8.0, f'{iter_label(40, 40)} | saved out/ckpt.pt')]
     assert compare_harness.find_numbers(lines, SAVED) == [(8.0, 40.0)]
@@ -106,9 +107,6 @@ def test_the_lines_of_train_py_are_parsed_and_its_checkpoint_is_scored(trained, 
     request = {'data': dataset, 'device': 'cpu', 'dtype': 'float32', 'eval_tokens': 0}
     score = compare_worker.score({'checkpoint': os.path.join(trained, 'ckpt.pt'), **request})
     assert score['val_loss'] == pytest.approx(record['val_loss'], abs=1e-4)
-
-
-def test_throughput_follows_from_the_time_of_an_update():
     found = compare_worker.throughput({**TRAINING, 'side': 'pocketGPT', 'warmup': 1, 'steps': 3})
     assert found['tokens_per_second'] == pytest.approx(2 * 16 / (found['step_ms'] / 1e3))
     model, _ = compare_worker.pocketgpt_model(TRAINING)

@@ -180,15 +180,12 @@ def test_a_config_file_is_in_the_working_directory_or_else_beside_the_script_or_
     assert error_of(play, 'x.py') == f'x.py: no file {play.folder}/x.py; --help lists all settings'
 
 
-def test_helpers_of_a_config_file_are_its_own_and_it_can_find_files_beside_itself_in_any_encoding(play):
+def test_a_config_file_has_helpers_of_its_own_in_any_encoding_and_may_write_a_value_in_another_way(play):
     text = '# coding: latin-1\nfrom os.path import join\nstart = "é"\nout_dir = join(__file__, "b")\n' \
            '_scale = 2\nclass Sizes: n = 3\ndef twice(x): return _scale * x\nn_layer = twice(Sizes.n)'
     found = play(path := write_file(play.folder / 'small.py', text.encode('latin-1')))
     assert (found['n_layer'], found['start'], found['out_dir']) == (6, 'é', os.path.join(path, 'b'))
     assert not {'_scale', 'twice', 'Sizes', 'join'} & (found['config'].settings.keys() | found.keys())
-
-
-def test_a_config_file_may_write_a_value_in_another_way(play):
     for text, value in ('False', 'false'), ('True', 'true'), ('"False"', 'false'):
         lines = f'top_p = 1\nn_embd = 1e3\ntop_k = None\ncompile = {text}\nout_dir = "~/x"'
         expected = {'top_p': 1.0, 'n_embd': 1000, 'top_k': 0, 'compile': value, 'out_dir': '/home/me/x'}
@@ -196,11 +193,10 @@ def test_a_config_file_may_write_a_value_in_another_way(play):
         assert repr(found) == repr({**DEFAULTS, **expected}) # types too
 
 
-@pytest.mark.parametrize('text, line, message', [
-    ('\nn_embd = "64"', 2, f"n_embd: {INT} like 384, got '64'"),
+@pytest.mark.parametrize('text, line, message', [('\nn_embd = "64"', 2, f"n_embd: {INT} like 384, got '64'"),
     ('n_embd = 10 ** 5000', 1, f'n_embd: {INT}{RANGE} like 384, got '),
-    ('top_p = False', 1, f'top_p: {FLOAT} like 0.9, got False'),
-    ('wandb_log = 1', 1, f'wandb_log: {BOOL} 1'), ('start = None', 1, f"start: {STR} like 'a # b', got None"),
+    ('top_p = False', 1, f'top_p: {FLOAT} like 0.9, got False'), ('wandb_log = 1', 1, f'wandb_log: {BOOL} 1'),
+    ('start = None', 1, f"start: {STR} like 'a # b', got None"),
     ('device = False', 1, f"device: {STR} like 'auto', got False"),
     ('n_layer = 2\n\ntemperatur = 5e-4\n', 3, 'unknown setting temperatur; did you mean temperature?'),
     ('top_p = 1.0\nnumber_of_layers = 3', 2, 'unknown setting number_of_layers; did you mean n_layer?'),

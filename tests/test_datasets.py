@@ -26,7 +26,7 @@ def make_bins(folder):
         write_file(os.path.join(folder, name), '\0' * 20)
 
 
-def test_a_dataset_is_found_by_name_and_by_path():
+def test_a_dataset_is_found_by_name_and_by_path_and_what_is_none_is_one_line_with_what_to_type():
     home = os.path.join(bins.DATA, 'tinystories')
     script = os.path.join(home, 'prepare.py')
     for word in 'tinystories', 'tinystories/', 'data/tinystories', home, home + '/':
@@ -40,11 +40,7 @@ def test_a_dataset_is_found_by_name_and_by_path():
     assert find_dataset('other', 'out') == ('other', script)
     # all runs share what was prepared of a number of samples
     assert find_dataset('other', 'out', max_samples=5) == (os.path.join('other', 'max_samples-5'), script)
-
-
-def test_what_is_no_dataset_is_one_line_with_what_to_type():
     write_file('texts/input.txt', 'text')
-    make_bins('mine')
     for word, message in (('texts/', '--input=texts/input.txt'), ('tinystorys', 'did you mean tinystories?'),
                           ('texts/input.txt', '--input=texts/input.txt')):
         assert message in error_of(find_dataset, word, 'out')
@@ -129,16 +125,13 @@ def test_a_signal_ends_the_preparation_with_one_line_and_no_orphan(name, send):
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='signals of POSIX')
-def test_under_nohup_a_preparation_goes_on_when_its_terminal_is_closed():
+def test_a_preparation_outlives_its_terminal_under_nohup_and_one_that_fails_is_one_line_or_its_own(capfd):
     def prepare_under_nohup():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         prepare('out', 'closing.py', '', -1)
 
     write_file('closing.py', 'import os, signal\nos.kill(os.getppid(), signal.SIGHUP)')
     assert in_child(prepare_under_nohup) == 0
-
-
-def test_a_preparation_that_is_killed_is_one_line_and_a_failure_has_the_status_of_the_script(capfd):
     write_file('killed.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGKILL)')
     assert 'ended by SIGKILL' in error_of(prepare, 'out', 'killed.py', '', -1)
     write_file('failing.py', 'raise SystemExit("the line of the script")')

@@ -95,15 +95,24 @@ def test_torchrun_starts_a_run_and_a_mistake_is_one_line_once(whole, dataset, tm
     assert bad.returncode == 1 and bad.stderr.count('train.py: n_embd must be a multiple') == 1
 
 
-VARIABLES = {'RANK': '0', 'LOCAL_RANK': '0', 'WORLD_SIZE': '2', 'MASTER_ADDR': 'localhost',
-             'MASTER_PORT': '1'}
-
-
 @pytest.mark.parametrize('rank', ['0', '1'])
 def test_data_that_is_not_prepared_is_refused_before_the_processes_join(tmp_path, monkeypatch, rank):
-    for each in (VARIABLES | {'RANK': rank}).items():
-        monkeypatch.setenv(*each)
+    for each in f'RANK={rank} LOCAL_RANK=0 WORLD_SIZE=2 MASTER_ADDR=localhost MASTER_PORT=1'.split():
+        monkeypatch.setenv(*each.split('='))
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
     words = '--dataset=text', '--input=my.txt', '--out_dir=out', *WORDS
     assert 'first run: python ' in mistake(run('train.py', *words, cwd=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ['my.txt']
+
+
+def test_a_port_that_is_in_use_ends_in_one_line(dataset, tmp_path, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(('', 0))
+        taken.listen()
+        variables = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='localhost',
+                         MASTER_PORT=str(taken.getsockname()[1]))
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        message = mistake(run('train.py', f'--dataset={dataset}', *WORDS, '--max_iters=1', cwd=tmp_path))
+    assert message.startswith('torchrun: the processes could not join at localhost:'), message
+    assert '--master_port' in message

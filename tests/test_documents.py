@@ -21,7 +21,7 @@ RUSSIAN = 'Все люди рождаются свободными и равны
 FRENCH = 'Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison.'
 
 
-def test_a_folder_is_its_texts_in_order_of_names_and_the_rest_is_counted(tmp_path, capsys):
+def test_a_folder_is_its_texts_in_order_of_names_and_the_rest_is_counted_also_without_any(tmp_path, capsys):
     path = tmp_path / 'notes'
     for name in 'b.txt a.md sub/c.TXT sub/._a.txt e.png f.txt.gz .git/d.txt __MACOSX/a.txt'.split():
         write_file(path / name, f'this is {name}')
@@ -35,12 +35,9 @@ def test_a_folder_is_its_texts_in_order_of_names_and_the_rest_is_counted(tmp_pat
     line = capsys.readouterr().out
     assert line.count('\n') == 1
     assert all(part in line for part in ('1 .png', '1 .gz', '3 hidden', '2 already read'))
-
-
-def test_a_folder_without_texts_is_one_line_that_counts_what_is_there(tmp_path):
     for name in 'a.py', 'b.py', 'c.jsonl':
-        write_file(tmp_path / name, 'x')
-    message = error_of(local_files, str(tmp_path))
+        write_file(tmp_path / 'code' / name, 'x')
+    message = error_of(local_files, str(tmp_path / 'code'))
     assert all(part in message for part in ('2 .py', '1 .jsonl', '.txt, .md'))
     assert 'found neither' in error_of(local_files, str(tmp_path / 'nosuch'))
 

@@ -7,27 +7,9 @@ from conftest import error_of
 from data import files
 
 
-def write(path, contents, **more):
-    with files.atomic_write(str(path), **more) as file:
-        file.write(contents)
-
-
-def test_a_file_has_its_old_contents_until_the_new_ones_are_complete(tmp_path):
-    path, link = tmp_path / 'a.json', tmp_path / 'link.json'
-    files.write_json(str(path), {'old': 1})
-    link.symlink_to(path)
-    with pytest.raises(KeyError), files.atomic_write(str(link)) as file:
-        file.write(b'half')
-        raise KeyError
-    assert path.read_text() == '{\n "old": 1\n}\n'
-    write(link, 'néw', text=True)
-    assert path.read_bytes() == 'néw'.encode() and link.is_symlink() # which is followed
-    assert sorted(os.listdir(tmp_path)) == ['a.json', 'link.json']
-
-
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a device that is always full')
 def test_a_full_disk_and_a_folder_in_the_place_of_a_file_are_one_line_with_the_advice(tmp_path):
-    message = error_of(write, '/dev/full', b'x' * 100_000, advice='sell it')
+    message = error_of(files.write_json, '/dev/full', 'x' * 100_000, advice='sell it')
     assert 'No space left' in message and message.endswith('sell it')
     assert 'a folder' in error_of(files.write_json, str(tmp_path), 5)
     assert 'or device' in error_of(files.replacing(os.devnull).__enter__) # never replaced

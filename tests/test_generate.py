@@ -9,25 +9,14 @@ import pytest
 import torch
 
 from data.tokenizer import CharTokenizer, train_bpe
-from lib.generate import (
-    GREEDY,
-    Sampling,
-    beam_search,
-    find_ngram_draft,
-    generate,
-    generate_texts,
-    make_noise,
-    pad_left,
-    prompt_ids,
-    prompt_lookup_decode,
-    sample_token,
-    stream_texts,
-)
+from lib import generate as lib_generate
+from lib.generate import Sampling, beam_search, generate, make_noise, prompt_lookup_decode, stream_texts
 
 BLOCK = 8
 FAMILIES = {'modern': {}, 'grouped': {'n_kv_head': 2}, 'gpt2': {'arch': 'gpt2', 'bias': True}}
 TOKENIZER = CharTokenizer('\nabcdefghijklmnopqrstuvwxyz .') # 29 tokens
 SEPARATED = train_bpe(['ab abc é — '] * 3, 262)
+random_ids = partial(conftest.random_tokens, vocab_size=29, seed=0)
 PROMPTS = ['the cat', '', 'a', 'zebra...', 'on the hill and on the hill', 'a', 'dog']
 
 
@@ -36,11 +25,7 @@ def random_model(vocab_size=29, block_size=BLOCK, seed=0, **more):
     return conftest.random_model(seed, **shape)
 
 
-def random_ids(batch, length, seed=0):
-    return torch.randint(29, (batch, length), generator=torch.Generator().manual_seed(seed))
-
-
-def generated(model, idx, count, sampling=GREEDY, **more):
+def generated(model, idx, count, sampling=lib_generate.GREEDY, **more):
     return torch.stack(list(generate(model, idx, count, sampling, **more)), dim=1)
 
 
@@ -93,21 +78,27 @@ def test_completions_do_not_depend_on_the_batch_and_keep_the_order_of_the_prompt
     model = random_model(block_size=block_size, **FAMILIES[family])
     sampling = Sampling(1.2, min_p=0.01, repetition_penalty=1.1)
     alone = [completion for prompt in PROMPTS
-             for completion in generate_texts(model, TOKENIZER, [prompt], 2, count, sampling)]
+             for completion in lib_generate.generate_texts(model, TOKENIZER, [prompt], 2, count, sampling)]
     for size in 6, 99:
         assert list(stream_texts(model, TOKENIZER, PROMPTS, 2, count, sampling, batch_size=size)) == alone
     assert [completion.prompt for completion in alone] == [prompt for prompt in PROMPTS for _ in range(2)]
     assert len({completion.text for completion in alone}) == 12 # 'a' is there twice, with the same noise
     before = torch.get_rng_state()
-    assert generate_texts(model, TOKENIZER, PROMPTS[:1], 5, count, sampling)[:2] == alone[:2]
+    assert lib_generate.generate_texts(model, TOKENIZER, PROMPTS[:1], 5, count, sampling)[:2] == alone[:2]
     assert torch.equal(torch.get_rng_state(), before) # that of training is left alone
 
 
-def test_the_prompt_is_read_once_for_all_samples_and_then_one_token_at_a_time_with_the_keys_so_far():
+def test_a_prompt_is_read_once_for_all_samples_and_prompt_lookup_needs_fewer_forward_passes_than_tokens():
     model = random_model(block_size=40)
     passes = record_forward_passes(model)
     generated(model, random_ids(2, 9), 4, Sampling(), samples=3, noise=make_noise(0, range(6), 4))
     assert passes == [(2, 9, 9), (6, 1, 10), (6, 1, 11), (6, 1, 12)]
+    model, idx = random_model(block_size=128), random_ids(1, 4)
+    tokens = generated(model, idx, 100)[0].tolist()
+    assert len(set(itertools.pairwise(tokens))) == 2 # two tokens, over and over
+    passes = record_forward_passes(model)
+    assert len(list(prompt_lookup_decode(model, idx, 100, 5))) == 100
+    assert len(passes) <= 20 # 17 would be the minimum
 
 
 def test_torch_compile_compiles_one_graph_for_prompts_of_any_length_and_padding(monkeypatch):
@@ -123,7 +114,7 @@ def test_torch_compile_compiles_one_graph_for_prompts_of_any_length_and_padding(
     for length in (1, 5, 9, 13):
         idx = random_ids(2, length)
         assert torch.equal(generated(model, idx, 30, compiled=True), naive(model, idx, 30))
-    ids, padding = pad_left([[3, 1, 4, 1], [5, 9]], 'cpu')
+    ids, padding = lib_generate.pad_left([[3, 1, 4, 1], [5, 9]], 'cpu')
     padded = generated(model, ids, 30, compiled=True, padding=padding)
     assert torch.equal(padded, generated(model, ids, 30, padding=padding))
     assert len(graphs) == 1
@@ -139,7 +130,7 @@ def frequencies(logits, sampling, seen=()):
     noise[0], noise[-1] = 0.0, float(np.nextafter(np.float32(1), np.float32(0))) # the ends of [0, 1)
     mask = torch.zeros(DRAWS, len(logits), dtype=torch.bool)
     mask[:, list(seen)] = True
-    sampled = sample_token(logits.expand(DRAWS, -1), sampling, noise, mask)
+    sampled = lib_generate.sample_token(logits.expand(DRAWS, -1), sampling, noise, mask)
     return torch.bincount(sampled, minlength=len(logits)).double() / DRAWS
 
 
@@ -148,7 +139,7 @@ def defined_probs(logits, sampling, seen=()):
     logits, penalty = logits.tolist(), sampling.repetition_penalty
     for i in seen:
         logits[i] = logits[i] / penalty if logits[i] > 0 else logits[i] * penalty
-    weights = [math.exp(x / sampling.temperature) for x in logits]
+    weights = [math.exp((x - max(logits)) / (sampling.temperature or 1e-300)) for x in logits]
     order = sorted(range(len(weights)), key=lambda i: -weights[i])
     if sampling.top_k:
         kept = [i for i in order if weights[i] >= weights[order[:sampling.top_k][-1]]]
@@ -161,32 +152,21 @@ def defined_probs(logits, sampling, seen=()):
     return torch.tensor(weights, dtype=torch.float64) / sum(weights)
 
 
-@pytest.mark.parametrize('sampling', [
-    Sampling(), Sampling(0.3), Sampling(2.5), Sampling(top_k=1), Sampling(top_k=2), Sampling(top_k=29),
-    Sampling(top_k=1000), Sampling(top_p=1e-50), Sampling(top_p=0.3), Sampling(top_p=0.9),
-    Sampling(top_p=0.999), Sampling(min_p=0.05), Sampling(min_p=0.5), Sampling(min_p=1.0),
-    Sampling(repetition_penalty=1.5), Sampling(repetition_penalty=0.5),
-    Sampling(0.7, top_k=12, top_p=0.8, min_p=0.1, repetition_penalty=1.4),
+@pytest.mark.parametrize('sampling', [Sampling(), Sampling(0.0), Sampling(1e-300), Sampling(0.3),
+    Sampling(2.5), Sampling(top_k=1), Sampling(top_k=2), Sampling(top_k=29), Sampling(top_k=1000),
+    Sampling(top_p=1e-50), Sampling(top_p=0.35), Sampling(top_p=0.9), Sampling(top_p=0.999),
+    Sampling(min_p=0.05), Sampling(min_p=0.5), Sampling(min_p=1.0), Sampling(repetition_penalty=1.5),
+    Sampling(repetition_penalty=0.5), Sampling(0.7, top_k=12, top_p=0.8, min_p=0.1, repetition_penalty=1.4),
     Sampling(1.8, top_k=20, top_p=0.7, min_p=0.3, repetition_penalty=3.0)], ids=str)
 def test_tokens_are_sampled_with_the_probabilities_of_the_plain_definitions(sampling):
     for seed in range(2):
         logits = 2 * torch.randn(30, generator=torch.Generator().manual_seed(seed))
         logits[[0, 29]] = -math.inf
+        logits[7] = logits.topk(2).values[1] # top_k=2 keeps all that are as probable as the last of the two
         found = frequencies(logits, sampling, seen=(0, 3, 5, 17))
         expected = defined_probs(logits, sampling, seen=(0, 3, 5, 17))
         assert (found[expected == 0] == 0).all()
         assert (found - expected).abs().max() < 2 / DRAWS
-
-
-def test_top_k_keeps_all_tokens_as_probable_as_the_last_of_the_k():
-    logits = torch.tensor([1.0, 3.0, 2.0, 2.0, 2.0, 0.0])
-    assert (frequencies(logits, Sampling(top_k=2)) > 0).tolist() == [False, True, True, True, True, False]
-
-
-def test_a_temperature_of_zero_or_almost_zero_takes_the_most_probable_token():
-    logits = torch.tensor([[2.0, -1.0, 3.0, 2.999], [-5.0, -4.0, -6.0, -7.0]])
-    for temperature in 0, 1e-30, 1e-300:
-        assert sample_token(logits, Sampling(temperature), torch.tensor([0.9, 0.9])).tolist() == [2, 1]
 
 
 def test_noise_is_uniform_and_depends_on_the_seed_and_the_row_only():
@@ -219,8 +199,7 @@ def test_the_repetition_penalty_applies_to_all_tokens_so_far_but_the_separator(p
     assert len(ends) > 1 and not torch.equal(found, generated(model, idx, 24, stop_tokens={separator}))
 
 
-@pytest.mark.parametrize('decode', [
-    lambda *args: generated(*args, n_vocab=20),
+@pytest.mark.parametrize('decode', [lambda *args: generated(*args, n_vocab=20),
     lambda *args: generated(*args, Sampling(1.0, 7, 0.9, 0.1, 2.0), noise=make_noise(0, [0], 30), n_vocab=20),
     lambda *args: torch.stack(list(prompt_lookup_decode(*args, n_vocab=20)), dim=1),
     lambda *args: torch.tensor(beam_search(*args, 3, n_vocab=20)[0])],
@@ -246,12 +225,6 @@ def beam_rank(tokens, score, length_penalty):
     return score / len(tokens) ** length_penalty
 
 
-def test_beam_search_never_scores_worse_than_greedy_decoding():
-    for seed in 14, 19, 20, 25, 28: # where two beams without the greedy one would
-        model, idx = random_model(seed=seed), random_ids(1, 3, seed)
-        assert beam_search(model, idx, 8, 2)[1] > beam_search(model, idx, 8, 1)[1] - 1e-4
-
-
 @torch.no_grad()
 def plain_beam_search(model, ids, count, num_beams, length_penalty, stops):
     """Beam search by its definition, in lists, each sequence read from its start."""
@@ -271,8 +244,8 @@ def plain_beam_search(model, ids, count, num_beams, length_penalty, stops):
 @pytest.mark.parametrize('stops', [(), (0, 5, 9, 12)])
 @pytest.mark.parametrize('num_beams', [1, 2, 5])
 def test_beam_search_finds_what_the_plain_definition_finds(num_beams, stops, length_penalty):
-    for seed in range(3):
-        model, ids = random_model(16, 16, seed, n_kv_head=2), [seed, 3, 8]
+    for seed in 0, 1, 26: # with 26, two beams without the greedy one would find a worse sequence
+        model, ids = random_model(16, 16, seed, n_kv_head=2), [seed % 16, 3, 8]
         tokens, score = beam_search(model, torch.tensor([ids]), 5, num_beams, length_penalty, stops)
         expected, bar = plain_beam_search(model, ids, 5, num_beams, length_penalty, stops)
         assert tuple(tokens) == expected and abs(score - bar) < 1e-4
@@ -303,15 +276,6 @@ def test_prompt_lookup_generates_what_greedy_decoding_does(family, stops, length
         assert torch.equal(torch.stack(list(found), dim=1), expected)
 
 
-def test_prompt_lookup_needs_fewer_forward_passes_than_tokens_where_text_repeats_itself():
-    model, idx = random_model(block_size=128), random_ids(1, 4)
-    tokens = generated(model, idx, 100)[0].tolist()
-    assert len(set(itertools.pairwise(tokens))) == 2 # two tokens, over and over
-    passes = record_forward_passes(model)
-    assert len(list(prompt_lookup_decode(model, idx, 100, 5))) == 100
-    assert len(passes) <= 20 # 17 would be the minimum
-
-
 def test_the_draft_is_what_followed_the_latest_occurrence_of_the_longest_ngram():
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -320,21 +284,10 @@ def test_the_draft_is_what_followed_the_latest_occurrence_of_the_longest_ngram()
         after = text[:-1].rfind(text[-ends[0]:]) + ends[0] if ends else len(text)
         for count in (0, 1, 3, 50):
             repeated = itertools.cycle(text[after:])
-            assert find_ngram_draft(list(text), count) == list(itertools.islice(repeated, count))
+            assert lib_generate.find_ngram_draft(list(text), count) == list(itertools.islice(repeated, count))
 
 
-def test_a_sequence_ends_at_a_stop_token_and_generation_when_all_have():
-    model, stops, noise = random_model(), (3, 11), make_noise(0, range(4), 150)
-    found = generated(model, random_ids(4, 3), 150, Sampling(1.5), noise=noise, stop_tokens=stops)
-    without = generated(model, random_ids(4, 3), 150, Sampling(1.5), noise=noise)
-    ends = [next(i for i, token in enumerate(row) if token in stops) for row in without.tolist()]
-    assert len(set(ends)) == 4 and found.size(1) == max(ends) + 1
-    for row, whole, end in zip(found, without, ends, strict=True):
-        assert torch.equal(row[:end], whole[:end]) and (row[end:] == whole[end]).all()
-    assert len({row[-1].item() for row in found}) == 2 # some end with the one, some with the other
-
-
-def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_are_complete():
+def test_completions_end_before_the_separator_or_a_stop_string_and_are_yielded_as_soon_as_they_are_complete():
     model = random_model(SEPARATED.n_vocab, block_size=256)
     with torch.no_grad():
         model.lm_head.weight[SEPARATED.eot] *= 4 # makes the separator probable
@@ -345,16 +298,13 @@ def test_completions_end_before_the_separator_and_are_yielded_as_soon_as_they_ar
         longest = max(longest, len(completion.ids))
         assert len(passes) == longest + 1 # this one, or one before it, has just ended
     assert longest > 3
-
-
-def test_generation_ends_when_all_completions_have_reached_a_stop_string():
     passes = record_forward_passes(model := random_model(block_size=128))
     found = list(stream_texts(model, TOKENIZER, ['b'], 3, 120, Sampling(2.0), stops=['a']))
     assert len(passes) == max(len(each.ids) for each in found) < 100
 
 
 def test_a_prompt_starts_with_the_separator_and_is_never_empty():
-    eot, ids = SEPARATED.eot, SEPARATED.encode('é')
+    eot, ids, prompt_ids = SEPARATED.eot, SEPARATED.encode('é'), lib_generate.prompt_ids
     assert [prompt_ids(SEPARATED, prompt) for prompt in ('', 'é')] == [[eot], [eot, *ids]]
     assert prompt_ids(CharTokenizer('\nab'), 'ab') == [1, 2]
     assert prompt_ids(CharTokenizer('\nab'), '') == prompt_ids(CharTokenizer('ab'), '') == [0]

@@ -23,21 +23,14 @@ def path(tmp_path):
     return tmp_path / 'log.jsonl'
 
 
-def test_each_record_is_a_line_of_json_a_new_run_begins_an_empty_log_and_a_folder_is_refused(path):
+def test_each_record_is_a_line_and_a_resumed_run_keeps_those_before_its_checkpoint_a_new_one_none(path):
     assert read_log(path) == [] # without a file
     log = Log(path, 0, 0)
     for record in (PROGRESS, VALIDATION):
         log.write(record)
     assert list(map(json.loads, path.read_bytes().splitlines())) == read_log(path) == [PROGRESS, VALIDATION]
-    Log(path, 0, 0)
-    assert path.read_bytes() == b''
-    path.unlink()
-    path.mkdir()
-    assert error_of(Log, path, 0, 0).endswith('choose another --out_dir')
-
-
-def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
     log = Log(path, 0, 0)
+    assert path.read_bytes() == b''
     for i, key in itertools.product(range(1, 7), ('loss', 'val_loss')):
         log.write({'iter': i, key: 1 / 3})
     before = path.read_text(encoding='utf-8').splitlines()
@@ -45,6 +38,9 @@ def test_a_resumed_run_keeps_exactly_the_lines_before_its_checkpoint(path):
         file.write('{"iter": 3, "lo') # cut short by a crash
     Log(path, iter_num=4, last_eval_iter=3).write({'iter': 5, 'loss': 2.0}) # killed while it evaluated at 4
     assert path.read_text(encoding='utf-8').splitlines() == [*before[:7], '{"iter": 5, "loss": 2.0}']
+    path.unlink()
+    path.mkdir()
+    assert error_of(Log, path, 0, 0).endswith('choose another --out_dir')
 
 
 def test_damaged_lines_are_left_out_wherever_they_stand_and_the_rest_is_drawn(tmp_path, path, capsys):
@@ -83,8 +79,7 @@ def test_a_closed_stdout_ends_nothing_and_characters_it_lacks_become_numbers(mon
 @pytest.mark.parametrize('folder, records', [
     ('out', [PROGRESS, VALIDATION]), ('empty', []), ('a$^$b', [VALIDATION, PROGRESS | {'loss': math.nan}]),
     ('inf', [{'iter': 1, 'loss': math.inf}, {'iter': 2, 'loss': 2.0}])])
-def test_the_loss_curve_is_a_picture_whatever_the_log_holds_or_one_line(
-        tmp_path, path, capsys, monkeypatch, records, folder):
+def test_the_loss_curve_is_a_picture_or_one_line(tmp_path, path, capsys, monkeypatch, records, folder):
     pyplot, picture = pytest.importorskip('matplotlib.pyplot'), tmp_path / folder / 'loss.png'
     log = Log(path, 0, 0)
     for record in records:
@@ -130,20 +125,17 @@ def test_the_clock_counts_earlier_minutes_and_leaves_pauses_out_of_the_duration_
     assert clock.lap() == 5.0 and clock.laps == 2 # no update since the last lap
 
 
-def test_a_wandb_that_cannot_start_gives_none_and_one_line(wandb, monkeypatch, capsys):
-    monkeypatch.setenv('WANDB_MODE', 'no such mode')
-    assert start_wandb('project', 'name', {}) is None
-    line, = capsys.readouterr().out.splitlines()
-    assert line.startswith('wandb: ') and line.endswith('; continuing with log.jsonl only')
-    assert describe(TimeoutError()) == 'TimeoutError' and describe(ValueError(' a\n b ')) == 'ValueError: a b'
-
-
-def test_a_wandb_that_fails_later_ends_no_run_and_is_reported_once(wandb, capsys, tmp_path, path):
+def test_a_wandb_that_fails_or_cannot_start_is_one_line(wandb, monkeypatch, capsys, tmp_path, path):
     log = Log(path, 0, 0, start_wandb('project', 'name', {'seed': 1}))
     log.write(PROGRESS)
     wandb.finish() # from here on its run refuses to log
     for _ in range(3):
         log.write(PROGRESS)
-    assert len(read_log(path)) == 4
+    assert len(read_log(path)) == 4 and list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
     assert capsys.readouterr().out.count('wandb: stopped logging') == 1
-    assert list(tmp_path.glob('wandb/offline-run-*/*.wandb'))
+    wandb.teardown() # it reads its environment once
+    monkeypatch.setenv('WANDB_MODE', 'no such mode')
+    assert start_wandb('project', 'name', {}) is None
+    line, = capsys.readouterr().out.splitlines()
+    assert line.startswith('wandb: ') and line.endswith('; continuing with log.jsonl only')
+    assert describe(TimeoutError()) == 'TimeoutError' and describe(ValueError(' a\n b ')) == 'ValueError: a b'

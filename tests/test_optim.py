@@ -78,32 +78,17 @@ def optimizers_of(model, name, **settings):
 
 @pytest.mark.parametrize('name', ['muon', 'adamw'])
 @pytest.mark.parametrize('family', FAMILIES)
-def test_every_parameter_has_one_optimizer_and_no_norm_or_bias_decays(family, name):
+def test_muon_has_the_matrices_of_the_blocks_adamw_the_rest_and_no_norm_or_bias_decays(family, name):
     model = random_model(**FAMILIES[family])
-    groups = all_groups(optimizers_of(model, name))
+    groups = all_groups(optimizers := optimizers_of(model, name))
     assert sorted(id(p) for group in groups for p in group['params']) == sorted(map(id, model.parameters()))
     decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
     assert all(decays[id(p)] == 0 for p in model.parameters() if p.dim() < 2)
     assert all(decays[id(p)] == 0.1 for p in parameter_groups(model)['matrix'].values())
-
-
-def test_muon_has_the_matrices_of_the_blocks_and_adamw_the_rest():
-    model = GPT(GPTConfig(**SHAPE))
-    muon, adamw = optimizers_of(model, 'auto', betas=(0.8, 0.9))
-    in_muon = {id(p) for group in all_groups([muon]) for p in group['params']}
-    assert {name.split('.')[-2] for name, p in model.named_parameters() if id(p) in in_muon} == {
-        'c_attn', 'c_proj', 'c_fc'} and isinstance(muon, Muon)
-    assert isinstance(adamw, torch.optim.AdamW) and all_groups([adamw])[0]['betas'] == (0.8, 0.9)
-    assert [group['peak_lr'] for group in all_groups([muon, adamw])] == [0.02, 1e-3]
-
-
-@pytest.mark.parametrize('activation, sizes', [('', [64, 64]), ('swiglu', [64, 64]), ('gelu', [128])])
-def test_only_a_gated_mlp_is_two_matrices_and_attention_is_always_three(activation, sizes):
-    model = GPT(GPTConfig(activation=activation, **SHAPE))
-    found = {name: optim.fused_split_sizes(model, name) for name in parameter_groups(model)['matrix']}
-    assert found['transformer.h.0.mlp.c_fc.weight'] == sizes
-    assert found['transformer.h.1.attn.c_attn.weight'] == [32, 16, 16]
-    assert all(sum(rows) == len(model.get_parameter(name)) for name, rows in found.items())
+    in_muon = {id(p) for group in all_groups(optimizers[:-1]) for p in group['params']}
+    assert {key.split('.')[-2] for key, p in model.named_parameters() if id(p) in in_muon} == (
+        {'c_attn', 'c_proj', 'c_fc'} if name == 'muon' else set())
+    assert [type(optimizer) for optimizer in optimizers] == [Muon] * (name == 'muon') + [torch.optim.AdamW]
 
 
 def after_updates(name, count=1, shape=None, states=None, **settings):
@@ -130,8 +115,10 @@ def test_a_resumed_optimizer_keeps_its_state_and_takes_rates_decay_and_betas_fro
     old = states_of(after_updates(name)[1])
     _, new = after_updates(name, 0, states=old, learning_rate=0.5, muon_learning_rate=0.25, weight_decay=0.75,
                            betas=(0.5, 0.6))
-    assert all_groups(new)[-1]['lr'] == all_groups(new)[-1]['peak_lr'] == 0.5
-    assert all_groups(new)[-1]['betas'] == (0.5, 0.6) and all_groups(new)[0]['weight_decay'] == 0.75
+    first, *_, last = all_groups(new)
+    assert first['lr'] == first['peak_lr'] == (0.25 if name == 'muon' else 0.5)
+    assert last['lr'] == last['peak_lr'] == 0.5
+    assert last['betas'] == (0.5, 0.6) and first['weight_decay'] == 0.75
     assert same([state['state'] for state in states_of(new)], [state['state'] for state in old])
     assert all(state['state'] for state in old)
 

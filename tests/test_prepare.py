@@ -14,7 +14,6 @@ import time
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import pytest
 from conftest import REPO, command, error_of, files, read_bins, run, write_file
 
@@ -82,13 +81,15 @@ def test_several_preparations_of_a_dataset_at_once_give_one_whole_result():
     assert bins.load_meta('out', verify_checksum=True)['provenance']['flags']['max_samples'] == 200
 
 
-def test_without_stderr_a_preparation_works_and_it_needs_no_torch():
+def test_without_stderr_and_torch_a_text_is_cut_once_at_a_paragraph_and_nothing_is_lost():
     words = command('data/text/prepare.py', '--input=play.txt', '--out=out')
     code = f'import runpy, sys\nsys.argv = {words[1:]!r}\nrunpy.run_path(sys.argv[0], run_name="__main__")\n'
     words[1:] = '-c', code + 'print("torch" in sys.modules)'
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(2))
     assert done.returncode == 0 and done.stdout.endswith('False\n')
-    assert ''.join(map(read_bins('out')[0].decode, read_bins('out')[1].values())) == PLAY
+    tokenizer, splits = read_bins('out')
+    train, val = (tokenizer.decode(splits[split]) for split in ('train', 'val'))
+    assert train + val == PLAY and train.endswith('\n\n') and 0.08 < len(val) / len(PLAY) < 0.12
 
 
 def interrupted(*_):
@@ -100,16 +101,6 @@ def test_ctrl_c_is_one_line_and_a_folder_that_cannot_be_written_is_found_out_bef
     assert 'stopped before the dataset was complete' in error_of(prepare, 'text', '--input=play.txt')
     message = error_of(prepare, 'text', '--out=play.txt/out', '--input=play.txt')
     assert all(words in message for words in ('Not a directory', '--out of', '--out_dir of'))
-
-
-@pytest.mark.parametrize('kind', ['char', 'bpe'])
-def test_a_single_text_is_cut_once_at_a_paragraph_and_nothing_is_lost(kind):
-    prepare('text', '--input=play.txt', f'--tokenizer={kind}')
-    tokenizer, splits = read_bins('out')
-    train, val = (tokenizer.decode(splits[split]).removesuffix(SEPARATOR) for split in ('train', 'val'))
-    assert train + val == PLAY
-    assert train.endswith('\n\n') and val.startswith('FIRST CITIZEN')
-    assert 0.08 < len(val) / len(PLAY) < 0.12
 
 
 def test_a_separator_in_a_file_separates_documents_and_max_samples_counts_them():
@@ -145,14 +136,6 @@ def test_the_vocabulary_is_learned_from_train_alone_and_follows_its_size_or_a_fi
 def test_impossible_settings_and_val_that_leaves_nothing_for_train_are_one_line(name, flags):
     source = '--source=builtin' if name == 'tinystories' else '--input=play.txt'
     assert flags.split('=')[0].strip('-') + ': expected' in error_of(prepare, name, source, *flags.split())
-
-
-def test_shakespeare_char_has_the_ids_and_the_cut_of_nanogpt():
-    prepare('shakespeare_char', '--input=play.txt')
-    stoi, n = {char: i for i, char in enumerate(sorted(set(PLAY)))}, int(len(PLAY) * 0.9)
-    for split, text in ('train', PLAY[:n]), ('val', PLAY[n:]):
-        ids = np.fromfile(f'out/{split}.bin', dtype=np.uint16)
-        assert ids.tolist() == [stoi[char] for char in text]
 
 
 def test_built_in_stories_come_with_a_line_that_says_so_and_depend_on_the_seed_alone():
@@ -207,6 +190,10 @@ def test_the_first_documents_of_a_corpus_are_val_and_a_stopped_one_is_resumed(tm
     write_corpus('whole', 'shards')
     assert files(tmp_path / 'stopped') == files(tmp_path / 'whole')
     assert write_corpus('part', 'shards', max_samples=100) == {'val': texts[:40], 'train': texts[40:100]}
+    path = parquet(tmp_path / 'corpus.parquet', TEXTS, column='body')
+    assert "column 'text'" in error_of(write_corpus, 'out', 'corpus.parquet')
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert 'corpus.parquet' in error_of(write_corpus, 'out', 'corpus.parquet')
 
 
 @pytest.mark.slow # importing datasets takes seconds
@@ -232,13 +219,6 @@ def test_a_dataset_of_the_hub_keeps_its_splits_says_what_it_takes_and_refuses_a_
     path.write_bytes(path.read_bytes()[:-1000])
     assert error_of(write_corpus, 'large', '').startswith('good: the connection to the hub was lost')
     assert not os.path.exists('large/meta.json')
-
-
-def test_parquet_that_cannot_be_read_is_one_line(tmp_path):
-    path = parquet(tmp_path / 'corpus.parquet', TEXTS, column='body')
-    assert "column 'text'" in error_of(write_corpus, 'out', 'corpus.parquet')
-    path.write_bytes(path.read_bytes()[:-1000])
-    assert 'corpus.parquet' in error_of(write_corpus, 'out', 'corpus.parquet')
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -288,8 +268,9 @@ def test_shakespeare_is_downloaded_once_from_the_first_place_that_has_the_right_
     monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/{page}' for page in pages])
     monkeypatch.setattr(download, 'SHAKESPEARE_SHA256', sha256 := hashlib.sha256(PLAY.encode()).hexdigest())
     prepare('shakespeare_char')
-    tokenizer, splits = read_bins('out')
-    assert tokenizer.decode(splits['train'] + splits['val']) == PLAY
+    splits = read_bins('out')[1]
+    stoi, n = {char: i for i, char in enumerate(sorted(set(PLAY)))}, int(len(PLAY) * 0.9) # as nanoGPT does
+    assert splits == {'train': [stoi[char] for char in PLAY[:n]], 'val': [stoi[char] for char in PLAY[n:]]}
     monkeypatch.setattr(download, 'SHAKESPEARE_URLS', [f'{server}/{page}' for page in pages[:3]])
     prepare('shakespeare_char')
     assert read_bins('out')[1] == splits # from input.txt, which was kept

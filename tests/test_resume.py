@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 
+import conftest
 import pytest
 import torch
 from conftest import TINY, assert_same_run, files, fork, log_of, mistake, prepared, read, run, run_forked
@@ -49,15 +50,16 @@ def test_a_run_keeps_others_out_until_it_is_killed_and_resumes_bit_for_bit(train
 
 
 @pytest.mark.parametrize('left', ['best.pt', 'ckpt-0000002.pt'])
-def test_checkpoints_of_another_run_are_never_replaced_though_it_cannot_be_resumed(train, tmp_path, left):
+def test_checkpoints_of_another_run_are_never_replaced_and_kept_ones_are_resumed_from(train, tmp_path, left):
     train('--max_iters=2', '--keep=1', *BRIEF)
     for path in set((tmp_path / 'out').glob('*.pt')) - {tmp_path / 'out' / left}:
         path.unlink()
     before = (tmp_path / 'out' / left).read_bytes()
     assert f'out already holds a run ({left})' in mistake(train('--max_iters=2', '--keep=1', *BRIEF))
-    result = train('--max_iters=2', '--keep=1', '--init_from=auto', *BRIEF) # for jobs that nobody watches
+    result = train('--max_iters=3', '--keep=9', '--init_from=auto', *BRIEF) # for jobs that nobody watches
     kept = tmp_path / 'out' / ('best.old.pt' if left == 'best.pt' else left)
-    assert kept.read_bytes() == before and result.status == (left != 'best.pt')
+    assert kept.read_bytes() == before and result.status == 0
+    assert ('resume: out/ckpt-0000002.pt, iter 2' in result.out) == (left != 'best.pt')
 
 
 @pytest.mark.slow
@@ -136,27 +138,30 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_it_when_resumed(tra
     assert read(out / 'ckpt.pt')['last_eval_iter'] == 3
 
 
-def test_changed_settings_are_printed_and_used_and_a_changed_shape_is_refused(train, tmp_path):
-    train('--max_iters=2', *BRIEF)
-    before = files(tmp_path)
-    wrong = train('--max_iters=6', '--init_from=resume', '--n_layer=12')
-    expected = 'ckpt.pt: n_layer is 2 in the checkpoint, and 12 on the command line'
-    assert expected in mistake(wrong)
-    assert files(tmp_path) == before
-    result = train('--max_iters=4', *BRIEF, '--init_from=resume', '--weight_decay=0.5', '--beta2=0.5')
+def test_changed_settings_are_used_and_what_cannot_be_resumed_stays_until_it_is_overwritten(train, tmp_path):
+    train('--max_iters=2', '--keep=1', *BRIEF)
+    path, resume = tmp_path / 'out' / 'ckpt.pt', ('--init_from=resume', *BRIEF)
+    saved, whole = path.read_bytes(), read(path)
+    for flag, change, expected in (
+            ('--n_layer=12', {}, 'ckpt.pt: n_layer is 2 in the checkpoint, and 12 on the command line'),
+            ('--seed=1', {'optimizers': [None, None]}, 'optimizer state'),
+            ('--seed=1', {'iter_num': -1}, 'iter_num')):
+        save(whole | change, path)
+        before = files(tmp_path)
+        assert expected in mistake(train('--max_iters=6', flag, *resume))
+        assert files(tmp_path) == before
+    path.write_bytes(saved)
+    with conftest.full_disk(100_000):
+        assert 'ckpt.pt: could not be written (' in mistake(train('--max_iters=4', *resume))
+    assert path.read_bytes() == saved and not list(tmp_path.rglob('*.tmp'))
+    result = train('--max_iters=4', *resume, '--weight_decay=0.5', '--beta2=0.5')
     assert 'resume: weight_decay was 0.1, is now 0.5' in result.out
     assert 'resume: beta2 was 0.95, is now 0.5' in result.out
-    muon, adamw = (each['param_groups'][0] for each in read(tmp_path / 'out' / 'ckpt.pt')['optimizers'])
+    muon, adamw = (each['param_groups'][0] for each in read(path)['optimizers'])
     assert muon['weight_decay'] == 0.5 and tuple(adamw['betas']) == (0.9, 0.5)
-
-
-def test_a_run_is_replaced_only_with_overwrite_and_then_completely(train, tmp_path):
-    train('--max_iters=2', '--keep=1', *BRIEF)
-    before = files(tmp_path)
-    result = train('--max_iters=3')
+    before, result = files(tmp_path), train('--max_iters=3')
     assert '--init_from=resume' in result.message and '--overwrite' in mistake(result)
-    assert files(tmp_path) == before
-    assert train('--max_iters=3', '--overwrite', *BRIEF).status == 0
+    assert files(tmp_path) == before and train('--max_iters=3', '--overwrite', *BRIEF).status == 0
     assert {path.name for path in (tmp_path / 'out').glob('*.pt')} == {'ckpt.pt', 'best.pt'}
     assert [record['iter'] for record in log_of(tmp_path / 'out')] == [1, 2, 3]
 
@@ -182,7 +187,7 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
 def test_a_run_does_not_continue_on_other_tokens_than_it_was_trained_on(train, tmp_path, text):
     train(prepared('a rose is a rose is a rose ' * 20, tmp_path / 'first'), '--max_iters=2')
     before, other = files(tmp_path / 'out'), prepared(text * 20, tmp_path / 'first')
-    for flags in [other], []: # with --dataset and without
+    for flags in [other], [], [prepared(text * 20, tmp_path / 'second')]: # the folder, by default, another
         words = '--init_from=resume', '--max_iters=4', *TINY, '--out_dir=out', *flags
         assert 'got other tokens' in mistake(run('train.py', *words, cwd=tmp_path))
     assert files(tmp_path / 'out') == before
@@ -197,6 +202,6 @@ def test_resuming_takes_no_more_memory_than_starting(dataset, tmp_path):
     for more in (['--max_iters=1'], ['--max_iters=2', '--init_from=resume']):
         status, out = run_forked('train.py', *words, *more, cwd=tmp_path)
         assert status == 0, out
-        peaks.append(int(out.split()[-1]) * 1024)
+        peaks.append(int(out.split()[-1]))
     weights = 4 * sum(w.numel() for w in read(tmp_path / 'out' / 'ckpt.pt')['model'].values())
     assert torch.tensor(peaks).diff() < weights / 2

@@ -75,10 +75,9 @@ def logprobs_of(path, prompt, text):
     return logprobs.gather(1, idx[0, len(prompt):, None])[:, 0]
 
 
-@pytest.mark.parametrize('flags, name', [
-    ([], 'best.pt'), (['--checkpoint={}/ckpt.pt'], 'ckpt.pt'), (['--checkpoint={}'], 'best.pt'),
-    (['--out_dir={}/ckpt.pt'], 'ckpt.pt'), (['--init_from={}/ckpt.pt'], 'ckpt.pt'),
-    (['--init_from={}'], 'best.pt')])
+@pytest.mark.parametrize('flags, name', [([], 'best.pt'), (['--checkpoint={}/ckpt.pt'], 'ckpt.pt'),
+    (['--checkpoint={}'], 'best.pt'), (['--out_dir={}/ckpt.pt'], 'ckpt.pt'),
+    (['--init_from={}/ckpt.pt'], 'ckpt.pt'), (['--init_from={}'], 'best.pt')])
 def test_the_best_checkpoint_of_a_folder_or_the_given_file_is_loaded(sample, run_dir, flags, name):
     result = sample('--start=the cat', '--temperature=0', *(flag.format(run_dir) for flag in flags))
     path = os.path.join(run_dir, name)
@@ -129,13 +128,6 @@ def test_beam_search_finds_a_more_probable_completion_than_greedy_decoding(sampl
     found = [printed(sample(f'--num_beams={n}', *words))[0] for n in (2, 5)]
     scores = [logprobs_of(path, 'the', text[3:]).sum() for text in (greedy(path, 'the'), *found)]
     assert min(scores[1:]) >= scores[0] - 1e-3 and scores[2] > scores[0] + 0.1
-
-
-def test_samples_differ_and_are_the_same_for_the_same_seed(sample):
-    words = '--num_samples=3', '--start=the dog ', '--temperature=1', '--max_new_tokens=50' # past the context
-    texts = printed(sample(*words))
-    assert len(set(texts)) == 3 and all(len(text) == 58 and text.startswith('the dog ') for text in texts)
-    assert printed(sample(*words)) == texts != printed(sample(*words, '--seed=2'))
 
 
 @pytest.mark.parametrize('stop, ends', [('b', ['b']), ('["xyz", "p", "\\n"]', ['xyz', 'p', '\n'])])
@@ -212,19 +204,23 @@ def test_the_interactive_loop_survives_what_it_cannot_read_and_ends_with_the_inp
     assert second.startswith('a dog') and end == '\n'
 
 
-@pytest.mark.parametrize('stop', ['Ctrl-C', 'closed stdout'])
+@pytest.mark.parametrize('stop', ['SIGINT', 'SIGTERM', 'closed stdout'])
 def test_what_is_complete_is_written_when_generation_is_stopped(tmp_path, capsys, stop):
     def complete(prompts, on_piece):
         yield Completion(prompts[0])
         yield Completion(prompts[1])
-        if stop == 'Ctrl-C':
-            signal.raise_signal(signal.SIGINT)
+        if stop != 'closed stdout':
+            signal.raise_signal(getattr(signal, stop))
         raise BrokenPipeError # as from print, when the reader of stdout has gone; ends the script quietly
 
-    with pytest.raises(SystemExit if stop == 'Ctrl-C' else BrokenPipeError) as ended:
-        script.complete_prompts(complete, ['a', 'b', 'c'], None, False, tmp_path / 'x.jsonl')
+    script.handle_signals_as_ctrl_c()
+    try:
+        with pytest.raises(SystemExit if stop != 'closed stdout' else BrokenPipeError) as ended:
+            script.complete_prompts(complete, ['a', 'b', 'c'], None, False, tmp_path / 'x.jsonl')
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert [each['prompt'] for each in written(tmp_path / 'x.jsonl')] == ['a', 'b']
-    if stop == 'Ctrl-C':
+    if stop != 'closed stdout':
         assert ended.value.code == 130
         assert capsys.readouterr().err == f'sample.py: interrupted; 2 completions are in {tmp_path}/x.jsonl\n'
 

@@ -23,7 +23,7 @@ CHANGES = [ # (file, what is there, what one writes instead): an activation, a l
     ('lib/optim.py', "DECAYS = {", "DECAYS = {'1-sqrt': lambda t: 1 - t ** 0.5,")]
 
 
-def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_take_effect(dataset, tmp_path):
+def test_a_new_activation_hyperparameter_and_decay_need_these_lines_and_take_effect(dataset, tmp_path):
     copy = tmp_path / 'copy'
     shutil.copytree(REPO, copy, ignore=shutil.ignore_patterns('.*', '*.bin', 'tests', 'docs', 'out-*'))
     for name, before, after in CHANGES:
@@ -43,9 +43,6 @@ def test_a_new_activation_hyperparameter_and_decay_need_these_lines_only_and_tak
     assert all(math.isclose(lr[i], 0.01 * (1 - (i / 4) ** 0.5), abs_tol=1e-9) for i in range(4))
     (muon,), rows = checkpoint['optimizers'][0]['param_groups'], 4 * 32
     assert muon['split_sizes'].count([rows]) == 2 # Muon orthogonalizes c_fc as one matrix
-
-
-def test_a_hyperparameter_that_is_no_setting_is_one_line():
     lacking = {name: value for name, value in config.settings.items() if name != 'rope_theta'}
     wrong, = problems(lacking)
     assert wrong == 'GPTConfig has rope_theta, which is no setting; add it to the settings of train.py'
@@ -109,21 +106,6 @@ def test_evaluating_sampling_saving_and_logging_do_not_change_a_run(train, tmp_p
     assert same(read(tmp_path / 'out' / 'ckpt.pt')['model'], read(tmp_path / 'quiet' / 'ckpt.pt')['model'])
 
 
-def test_eval_only_prints_the_same_loss_with_any_seed_and_writes_nothing(train, tmp_path):
-    untrained = train('--eval_only')
-    assert untrained.status == 0 and ' val ' in untrained.out and files(tmp_path) == {}
-    train('--max_iters=2')
-    before, shown = files(tmp_path), f"| val {log_of(tmp_path / 'out', 'val_loss')[0]['val_loss']:.4f}"
-    for more in ('--init_from=resume', '--seed=2'), ('--init_from=out/ckpt.pt', '--seed=3'):
-        result = train('--eval_only', *more)
-        assert result.out.count(shown) == result.out.count(' val ') == 1, result
-    assert files(tmp_path) == before
-    (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
-    own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
-    assert 'got none; first run: python ' in mistake(own_text) # it prepares nothing
-    assert files(tmp_path).keys() - before.keys() == {(tmp_path / 'my.txt').relative_to(tmp_path)}
-
-
 def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_with_that_of_nanogpt(tmp_path):
     shape = {'vocab_size': 5, 'block_size': 8, 'n_layer': 1, 'n_head': 1, 'n_embd': 8}
     model = GPT(GPTConfig(arch='gpt2', **shape))
@@ -134,8 +116,7 @@ def test_a_text_for_a_checkpoint_without_a_tokenizer_is_advised_to_be_prepared_w
     assert not (tmp_path / 'out').exists()
 
 
-@pytest.mark.parametrize('flags, expected', [
-    ([], 2.160), (['--arch=gpt2'], 2.778),
+@pytest.mark.parametrize('flags, expected', [([], 2.160), (['--arch=gpt2'], 2.778),
     pytest.param(['--no-mimetic_init'], 2.167, marks=pytest.mark.slow)])
 def test_the_recipe_learns_as_much_in_100_updates_as_it_did(train, tmp_path, flags, expected):
     data = prepared('\n'.join(stories(600, 1)), tmp_path / 'stories') # enough that 100 updates memorize none
@@ -152,7 +133,7 @@ def test_a_run_of_minutes_ends_by_the_clock_and_its_learning_rate_falls_until_th
     assert log_of(tmp_path / 'out', 'val_loss')[-1]['iter'] == checkpoint['iter_num']
 
 
-def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_path):
+def test_a_dry_run_prints_what_the_run_would_be_eval_only_the_same_loss_with_any_seed(train, tmp_path):
     out = train('--max_iters=40', '--dry_run').out
     for words in ('| 2 layers, n_embd 32,', 'updates of 128 tokens', 'memory about ',
                   'run: 40 updates, 5,120 tokens, 0.1'):
@@ -160,10 +141,19 @@ def test_a_dry_run_prints_what_the_run_would_be_and_writes_nothing(train, tmp_pa
     huge = train('--dry_run', '--batch_size=1e6')
     memory = float(re.search(r'memory about ([\d,.]+) GB', huge.out)[1].replace(',', ''))
     assert huge.status == 0 and memory > 100 # estimated, not tried
+    untrained = train('--eval_only')
+    assert untrained.status == 0 and ' val ' in untrained.out and files(tmp_path) == {}
+    train('--max_iters=2')
     (tmp_path / 'my.txt').write_text('some text ' * 100, encoding='utf-8')
-    own = train('--dataset=text', '--input=my.txt', '--dry_run')
+    before, shown = files(tmp_path), f"| val {log_of(tmp_path / 'out', 'val_loss')[0]['val_loss']:.4f}"
+    for more in ('--init_from=resume', '--seed=2'), ('--init_from=out/ckpt.pt', '--seed=3'):
+        result = train('--eval_only', *more)
+        assert result.out.count(shown) == result.out.count(' val ') == 1, result
+    own = train('--dataset=text', '--input=my.txt', '--out_dir=own', '--dry_run')
     assert own.status == 0 and 'memory about ' in own.out and 'tokens to train on' in own.out, own
-    assert [path.name for path in tmp_path.iterdir()] == ['my.txt']
+    own_text = run('train.py', '--dataset=text', '--input=my.txt', '--eval_only', cwd=tmp_path)
+    assert 'got none; first run: python ' in mistake(own_text) # it prepares nothing
+    assert files(tmp_path) == before
 
 
 def test_a_text_shorter_than_the_context_shortens_it_and_the_same_command_resumes(train, tmp_path):
@@ -185,12 +175,21 @@ def test_bins_of_nanogpt_are_trained_on_without_a_network(train, no_network, gpt
 
 
 def test_a_run_that_was_shortened_to_fit_ends_there_and_resumes_with_the_same_length(dataset, tmp_path):
-    (tmp_path / 'long.py').write_text('max_iters = 900; fit_minutes = 1e-6')
+    (tmp_path / 'long.py').write_text('max_iters = 200; fit_minutes = 1e-6')
     words = 'long.py', f'--dataset={dataset}', *TINY, '--eval_interval=0'
     first = run('train.py', *words, cwd=tmp_path)
-    assert 'because 900 would take' in first.out and 'iter 100/100 | val' in first.out, first
+    assert 'because 200 would take' in first.out and 'iter 100/100 | val' in first.out, first
     assert read(tmp_path / 'out-long' / 'ckpt.pt')['settings']['max_iters'] == 100
     again = run('train.py', *words, '--init_from=resume', cwd=tmp_path)
     assert 'already at iter 100 of 100' in again.out and ' on this machine' not in again.out
     longer = run('train.py', *words, '--init_from=resume', '--max_iters=102', cwd=tmp_path)
     assert 'iter 102/102 | val' in longer.out
+
+
+@pytest.mark.parametrize('flag, said', [
+    ('--max_samples=-5', 'max_samples must be from -1 to'),
+    ('--sample_tokens=1e10', 'sample_tokens must be from'),
+    ('--input=nosuch.txt', 'input: expected a file or folder, got nosuch.txt, which does not exist')])
+def test_a_mistake_is_found_before_anything_is_written(tmp_path, flag, said):
+    assert said in mistake(run('train.py', *TINY, '--out_dir=out', flag, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []

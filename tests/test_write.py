@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 from conftest import STORIES, error_of, fail_at, files, mangled, read_bins, replaced, write_stories
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ def bpe():
     return train_bpe(STORIES, 400)
 
 
-def test_what_is_read_is_what_was_encoded_and_meta_counts_it(tmp_path, bpe):
+def test_what_is_read_is_what_was_encoded_counted_in_meta_with_a_separator_after_each_document(tmp_path, bpe):
     written = write_stories(tmp_path, tokenizer=bpe, provenance={'script': 'test'})
     assert bins.load_meta(str(tmp_path)) == written and bins.read_provenance(tmp_path) == {'script': 'test'}
     found = read_bins(tmp_path)[1]
@@ -31,9 +32,13 @@ def test_what_is_read_is_what_was_encoded_and_meta_counts_it(tmp_path, bpe):
         assert [record[key] for key in ('tokens', 'documents', 'bytes')] == [len(ids), len(texts), n_bytes]
         assert record['largest_id'] == max(ids) == bpe.eot
     assert sorted(os.listdir(tmp_path)) == ['meta.json', 'train.bin', 'val.bin']
-
-
-def test_only_the_end_of_a_document_is_its_separator(tmp_path, bpe):
+    chars = ''.join(map(chr, range(0x10000, 0x10000 + 70_001)))
+    meta = write_stories(tmp_path, [chars, *[chars[:2]] * 10], CharTokenizer(chars))
+    assert meta['dtype'] == 'uint32' and meta['splits']['train']['largest_id'] == 70_000
+    assert read_bins(tmp_path)[1]['train'] == list(range(70_001))
+    x, y = bins.get_batch(bins.open_bin(tmp_path, 'train', meta), np.array([3, 69_000]), 900)
+    assert x.tolist() == [list(range(3, 903)), list(range(69_000, 69_900))] and torch.equal(y, x + 1)
+    assert bins.bin_dtype(65_536) == np.uint16 and bins.bin_dtype(65_537) == np.uint32
     texts = ['a', SEPARATOR, f'b{SEPARATOR}c'] * 10
     write_stories(tmp_path, texts, bpe)
     ids = np.array(read_bins(tmp_path)[1]['train'])
@@ -51,14 +56,6 @@ def test_parts_encode_to_the_ids_of_the_whole(bpe, text, size):
     parts, ends = zip(*write.parts(text, size), strict=True)
     assert ''.join(parts) == text and ends == (False,) * (len(parts) - 1) + (True,)
     assert sum(bpe.encode_batch(parts), []) == bpe.encode(text)
-
-
-def test_a_vocabulary_beyond_16_bits_is_stored_in_32(tmp_path):
-    chars = ''.join(map(chr, range(0x10000, 0x10000 + 70_001)))
-    meta = write_stories(tmp_path, [chars, *[chars[:2]] * 10], CharTokenizer(chars))
-    assert meta['dtype'] == 'uint32' and meta['splits']['train']['largest_id'] == 70_000
-    assert read_bins(tmp_path)[1]['train'] == list(range(70_001))
-    assert bins.bin_dtype(65_536) == np.uint16 and bins.bin_dtype(65_537) == np.uint32
 
 
 @pytest.mark.parametrize('wrong', [70_000, 4464, -1, 65])

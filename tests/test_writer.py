@@ -3,7 +3,6 @@ import errno
 import itertools
 import os
 import shutil
-import signal
 import sys
 import threading
 from functools import partial
@@ -16,8 +15,6 @@ from data import files
 from lib import checkpoint as lib_checkpoint
 from lib.checkpoint import holds_a_run, numbered, read_checkpoint, remove_run, remove_temporaries, save
 from lib.recorder import CheckpointWriter
-
-needs_fork = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
 
 def kill_at_line(count, function, *args):
@@ -36,7 +33,7 @@ def kill_at_line(count, function, *args):
     function(*args)
 
 
-@needs_fork
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_a_save_that_is_killed_before_any_of_its_lines_leaves_the_old_or_the_new_file_complete(tmp_path):
     path, previous, found = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt', []
     save(small_checkpoint(1), path)
@@ -55,25 +52,16 @@ def test_a_save_that_is_killed_before_any_of_its_lines_leaves_the_old_or_the_new
     assert finished and len(found) > 20 and found == sorted(found) and set(found) == {(2, 1), (2, 2), (3, 2)}
 
 
-@needs_fork
 @pytest.mark.parametrize('fraction', [0, 0.1, 0.5, 0.999])
-@pytest.mark.parametrize('killed', [True, False])
-def test_a_save_that_is_killed_or_fills_the_disk_at_any_byte_leaves_both_files(tmp_path, fraction, killed):
+def test_a_save_that_fills_the_disk_at_any_byte_leaves_both_files(tmp_path, fraction):
     path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
     save(small_checkpoint(1), previous)
     save(small_checkpoint(2), path)
-    limit = int(os.path.getsize(path) * fraction)
-
-    def save_beyond_limit():
-        if killed: # python ignores the signal, and then the write fails instead
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        with full_disk(limit):
-            message = error_of(save, small_checkpoint(3), path, previous)
-        assert 'ckpt.pt: could not be written (File too large)' in message
-
-    assert in_child(save_beyond_limit) == (-signal.SIGXFSZ if killed else 0)
+    with full_disk(int(os.path.getsize(path) * fraction)):
+        message = error_of(save, small_checkpoint(3), path, previous)
+    assert 'ckpt.pt: could not be written (File too large)' in message
     assert (iter_of(path), iter_of(previous)) == (2, 1)
-    assert sum(name.endswith('.tmp') for name in os.listdir(tmp_path)) == killed
+    assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
 
 
 @pytest.mark.parametrize('steps', [
@@ -91,7 +79,7 @@ def test_a_step_of_a_save_that_fails_leaves_the_old_file_and_ends_in_one_line(tm
     assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
 
 
-def test_a_disk_that_cannot_sync_folders_or_make_links_is_no_failure(tmp_path, monkeypatch):
+def test_a_disk_without_sync_of_folders_or_links_is_no_failure(tmp_path, monkeypatch):
     path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
     fail_at(monkeypatch, os, 'link', number=errno.EPERM)
     with monkeypatch.context() as patch:
@@ -101,26 +89,12 @@ def test_a_disk_that_cannot_sync_folders_or_make_links_is_no_failure(tmp_path, m
         save(small_checkpoint(iter_num), path, previous)
         assert iter_of(path) == iter_of(previous) + 1 == iter_num
     assert sorted(os.listdir(tmp_path)) == ['ckpt.prev.pt', 'ckpt.pt']
-
-
-def test_a_link_left_by_a_killed_process_does_not_lead_into_a_good_file(tmp_path, monkeypatch):
-    path, previous = tmp_path / 'ckpt.pt', tmp_path / 'ckpt.prev.pt'
-    save(small_checkpoint(1), path)
-    os.link(path, f'{previous}.{os.getpid()}.tmp')
-    fail_at(monkeypatch, os, 'link', number=errno.EPERM) # so that the file is copied
+    monkeypatch.undo()
+    os.link(path, f'{previous}.{os.getpid()}.tmp') # a copy must not be written through it into a good file
+    fail_at(monkeypatch, os, 'link', number=errno.EPERM)
     fail_at(monkeypatch, os, 'replace', 2)
-    assert error_of(save, small_checkpoint(2), path, previous)
-    assert iter_of(path) == iter_of(previous) == 1
-
-
-@pytest.mark.parametrize('name', ['file/ckpt.pt', 'missing/ckpt.pt', 'folder', 'busy'])
-def test_a_path_that_cannot_be_written_ends_in_one_line_and_leaves_nothing(run_dir, name):
-    (run_dir / 'file').touch()
-    (run_dir / 'folder' / 'x').mkdir(parents=True)
-    block(run_dir, 'busy')
-    before = sorted(run_dir.rglob('*'))
-    assert error_of(save, small_checkpoint(1), run_dir / name).startswith(f'{run_dir / name}: ')
-    assert sorted(run_dir.rglob('*')) == before
+    assert error_of(save, small_checkpoint(4), path, previous)
+    assert iter_of(path) == iter_of(previous) == 3
 
 
 def test_a_symbolic_link_is_followed_though_the_file_before_it_is_kept(run_dir, tmp_path):
@@ -187,31 +161,17 @@ def test_a_write_that_fails_prints_one_warning_and_is_made_up_for_with_the_next_
     assert error_of(writer.finish).startswith(f'{best}: could not be written (')
 
 
-def numbers(run_dir):
-    """iter_num of the checkpoints that have a number in their name, as the name says and the file."""
-    found = [iter_num for iter_num, _ in numbered(run_dir)]
-    assert [iter_of(run_dir / name) for _, name in numbered(run_dir)] == found
-    return found
-
-
-@pytest.mark.parametrize('keep', [0, 1, 3])
-def test_the_newest_checkpoints_are_kept_under_their_numbers(run_dir, keep):
-    put(CheckpointWriter(run_dir, keep), 5, 10, 15, 20, 20, 25)
-    assert numbers(run_dir) == ([5, 10, 15, 20, 25][-keep:] if keep else [])
-    assert (iter_of(run_dir / 'ckpt.pt'), iter_of(run_dir / 'ckpt.prev.pt')) == (25, 20)
-    assert len(os.listdir(run_dir)) == 2 + keep
-
-
 def test_numbered_checkpoints_ahead_of_the_run_go_first_and_one_that_fails_leaves_the_others(run_dir):
     for iter_num in (40, 50):
         save(small_checkpoint(iter_num), run_dir / f'ckpt-{iter_num:07d}.pt')
     writer = CheckpointWriter(run_dir, keep=2)
     block(run_dir, 'ckpt-0000046.pt')
     put(writer, 45, 46)
-    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 46' and numbers(run_dir) == [40, 45]
+    assert writer.last_good() == f'{run_dir}/ckpt.pt of iter 46'
+    assert [n for n, _ in numbered(run_dir)] == [40, 45]
     assert 'ckpt-0000046.pt: could not be written' in writer.problems['ckpt.pt']
     put(writer, 47)
-    assert numbers(run_dir) == [45, 47]
+    assert [(n, iter_of(run_dir / name)) for n, name in numbered(run_dir)] == [(45, 45), (47, 47)]
 
 
 def test_put_returns_before_the_file_is_written_and_wait_when_it_is(run_dir):
