@@ -40,7 +40,7 @@ import os
 
 if __name__ == '__main__':
     # before torch loads OpenMP: threads that spin long while they wait starve each other on a busy machine
-    os.environ.setdefault('GOMP_SPINCOUNT', '100000')
+    os.environ.setdefault('GOMP_SPINCOUNT', '6000')
 
 import json
 import shutil

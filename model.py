@@ -200,7 +200,7 @@ class GPT(nn.Module):
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tie_weights or config.arch == 'gpt2':
             self.transformer.wte.weight = self.lm_head.weight
-        self.cross_entropy_sum = cross_entropy_sum # compile_parts() replaces it
+        self.cross_entropy_sum = cross_entropy_sum # perhaps replaced by a compiled one
         self.init_weights(mimetic_init)
 
     @torch.no_grad()
@@ -235,7 +235,9 @@ class GPT(nn.Module):
         assert T <= self.config.block_size, f'{T} tokens, but block_size is {self.config.block_size}'
         positions = torch.arange(T, device=idx.device) if cache is None else cache.advance(T) # (T,) or (B, T)
         x, cos_sin = self.transformer.wte(idx), None # (B, T, C)
-        dtype = residual_dtype(idx.device, self.transformer.wte.weight)
+        kind, dtype = idx.device.type, self.transformer.wte.weight.dtype
+        if torch.is_autocast_enabled(kind): # the residual stream, too, in few bits: half the memory traffic
+            dtype = torch.get_autocast_dtype(kind)
         if self.config.arch == 'gpt2':
             x = x + self.transformer.wpe(positions) # (B, T, C)
         else:
@@ -260,12 +262,6 @@ class GPT(nn.Module):
         total = self.cross_entropy_sum(x.flatten(0, 1), self.lm_head, targets.flatten())
         return total / (targets >= 0).sum()
 
-    def compile_parts(self):
-        """Compile each block and the loss: blocks share one program, so it takes less time than the whole."""
-        for block in self.transformer.h:
-            block.compile()
-        self.cross_entropy_sum = torch.compile(cross_entropy_sum)
-
     @torch.no_grad()
     def generate(self, idx, max_new_tokens, temperature=1.0):
         """Append sampled tokens to idx, int64 (B, T); lib/generate.py does it with a KV cache, faster."""
@@ -280,19 +276,10 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters()) # a tied weight counts once
 
     def flops_per_token(self):
-        """
-        Floating-point operations of training per token: 6 N + 12 L C T (arXiv 2204.02311, appendix B).
-
-        N: weights in matrix products; lm_head counts, the embedding lookup does not. 12 L C T: attention.
-        """
+        """Operations of training per token: 6 N + 12 L C T, of attention (arXiv 2204.02311, appendix B)."""
         c = self.config
-        weights = sum(p.numel() for p in self.transformer.h.parameters() if p.dim() > 1)
+        weights = sum(p.numel() for p in self.transformer.h.parameters() if p.dim() > 1) # N, with lm_head
         return 6 * (weights + c.vocab_size * c.n_embd) + 12 * c.n_layer * c.n_embd * c.block_size
-
-
-def residual_dtype(device, weight):
-    """The dtype of the residual stream: that of autocast where it is enabled, which halves memory traffic."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else weight.dtype
 
 
 # ---- the KV cache ----
@@ -376,7 +363,10 @@ def cross_entropy_sum(x, lm_head, targets):
     def chunk_loss(x, targets):
         return F.cross_entropy(lm_head(x).float(), targets, ignore_index=-1, reduction='sum')
 
-    rows = max(1, MAX_LOGITS.get(x.device.type, MAX_LOGITS['cpu']) // lm_head.weight.size(0))
+    V = lm_head.weight.size(0)
+    rows = max(1, MAX_LOGITS.get(x.device.type, MAX_LOGITS['cpu']) // V)
+    if x.device.type == 'cpu': # fewer, which stay in the cache
+        rows = min(rows, max(256, (1 << 21) // V))
     if len(x) <= rows or torch.compiler.is_compiling():
         return chunk_loss(x, targets)
     if torch.is_grad_enabled():
@@ -391,15 +381,15 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx, x, weight, targets, rows):
         low = weight.to(x.dtype)
         total, dx, dw = 0.0, torch.empty_like(x), torch.zeros_like(weight)
-        for chunk, target, dx_chunk in zip(x.split(rows), targets.split(rows), dx.split(rows), strict=True):
-            logits = F.linear(chunk, low).requires_grad_() # (rows, V)
-            with torch.enable_grad():
-                loss = F.cross_entropy(logits.float(), target, ignore_index=-1, reduction='sum')
-            dlogits, = torch.autograd.grad(loss, logits)
-            torch.matmul(dlogits, low, out=dx_chunk)
+        counts, index = (targets >= 0)[:, None], targets.clamp(min=0)[:, None] # (N, 1)
+        for chunk, i, counted, dx_chunk in zip(*(t.split(rows) for t in (x, index, counts, dx)), strict=True):
+            logprobs = F.log_softmax(F.linear(chunk, low), dim=-1, dtype=torch.float32) # (rows, V)
+            total = total - (logprobs.gather(1, i) * counted).sum()
+            dlogits = logprobs.exp_().scatter_add_(1, i, i.new_full(i.shape, -1).float()).to(x.dtype)
+            torch.matmul(dlogits, low, out=dx_chunk).mul_(counted)
+            chunk = chunk * counted
             for dw_rows, part in zip(dw.split(4096), dlogits.split(4096, dim=1), strict=True):
                 dw_rows += part.mT @ chunk # not (V, C) at once, which would take too much memory
-            total = total + loss.detach()
         ctx.gradients = dx, dw
         return total
 

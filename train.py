@@ -95,7 +95,7 @@ config = configure(globals(), derive=derive_settings)
 import os
 
 if __name__ == '__main__': # before importing torch: less spinning of OpenMP threads on a busy machine
-    os.environ.setdefault('GOMP_SPINCOUNT', '100000')
+    os.environ.setdefault('GOMP_SPINCOUNT', '6000')
 
 import math
 import sys

@@ -21,7 +21,7 @@ sys.path.insert(0, ROOT)
 request = json.loads(sys.argv[1]) if __name__ == '__main__' else {}
 if __name__ == '__main__' and request.get('side') != 'nanoGPT':
     # before torch loads OpenMP: our train.py sets how long waiting threads spin, nanoGPT's does not
-    os.environ.setdefault('GOMP_SPINCOUNT', '100000')
+    os.environ.setdefault('GOMP_SPINCOUNT', '6000')
 
 import torch
 

@@ -45,7 +45,7 @@ import torch
 from bench import time_decoding
 from data.messages import describe
 from lib.checkpoint import RunState
-from lib.device import autocast_for, capture_cuda_graphs, choose_compile, choose_device
+from lib.device import autocast_for, capture_cuda_graphs, choose_compile, choose_device, compile_parts
 from lib.generate import generate
 from lib.log import StepMonitor, read_log
 from lib.optim import make_optimizers
@@ -110,7 +110,7 @@ def train_small(arch, where, dtype, mode='eager', updates=20):
     torch.manual_seed(0)
     model = GPT(GPTConfig(arch=arch, **SMALL)).to(where)
     if 'compiled' in mode:
-        model.compile_parts()
+        compile_parts(model)
     if 'graph' in mode:
         capture_cuda_graphs(model, 8, autocast_for(where, dtype))
     optimizers = make_optimizers(model, 'auto', 1e-3, 0.02, 0.1, (0.9, 0.95), 'float32')
