@@ -17,7 +17,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-MAX_LOGITS = {'cpu': 1 << 24, 'cuda': 1 << 26} # in eager mode, more elements are computed in chunks
+MAX_LOGITS = {'cpu': 1 << 24, 'cuda': 1 << 26} # in eager mode, larger logits are computed in chunks
 # swiglu is gated and so takes two inputs (arXiv 2002.05202); gelu_tanh is what OpenAI's GPT-2 weights expect
 ACTIVATIONS = {'swiglu': lambda gate, up: F.silu(gate) * up, 'gelu': F.gelu,
                'gelu_tanh': lambda x: F.gelu(x, approximate='tanh')}
@@ -236,7 +236,7 @@ class GPT(nn.Module):
         positions = torch.arange(T, device=idx.device) if cache is None else cache.advance(T) # (T,) or (B, T)
         x, cos_sin = self.transformer.wte(idx), None # (B, T, C)
         kind, dtype = idx.device.type, self.transformer.wte.weight.dtype
-        if torch.is_autocast_enabled(kind): # the residual stream, too, in few bits: half the memory traffic
+        if torch.is_autocast_enabled(kind): # a residual stream in bfloat16 halves memory traffic
             dtype = torch.get_autocast_dtype(kind)
         if self.config.arch == 'gpt2':
             x = x + self.transformer.wpe(positions) # (B, T, C)
@@ -276,9 +276,9 @@ class GPT(nn.Module):
         return sum(p.numel() for p in self.parameters()) # a tied weight counts once
 
     def flops_per_token(self):
-        """Operations of training per token: 6 N + 12 L C T, of attention (arXiv 2204.02311, appendix B)."""
+        """Training FLOPs per token: 6 N + 12 L C T (arXiv 2204.02311, appendix B); N includes lm_head."""
         c = self.config
-        weights = sum(p.numel() for p in self.transformer.h.parameters() if p.dim() > 1) # N, with lm_head
+        weights = sum(p.numel() for p in self.transformer.h.parameters() if p.dim() > 1)
         return 6 * (weights + c.vocab_size * c.n_embd) + 12 * c.n_layer * c.n_embd * c.block_size
 
 
@@ -365,7 +365,7 @@ def cross_entropy_sum(x, lm_head, targets):
 
     V = lm_head.weight.size(0)
     rows = max(1, MAX_LOGITS.get(x.device.type, MAX_LOGITS['cpu']) // V)
-    if x.device.type == 'cpu': # fewer, which stay in the cache
+    if x.device.type == 'cpu': # a chunk of logits that stays in the cache
         rows = min(rows, max(256, (1 << 21) // V))
     if len(x) <= rows or torch.compiler.is_compiling():
         return chunk_loss(x, targets)

@@ -45,7 +45,7 @@ mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurt
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
 max_iters = 0 # updates; 0: no limit
 epochs = 0.0 # passes over the training text; 0: no limit
-fit_minutes = 0.0 # shorten max_iters so that a new run takes about this long on this machine; 0: off
+fit_minutes = 0.0 # shorten max_iters, at most to half, for a new run of about this length; 0: off
 max_minutes = 0.0 # of training, over all resumes; the learning rate then follows elapsed time; 0: no limit
 patience = 0 # stop after this many evaluations in a row without a new best; 0: never
 
@@ -138,18 +138,18 @@ from lib.plan import (
     default_out_dir,
     fit_length,
     is_due,
-    is_to_fit,
     make_plan,
     print_dry_run,
     print_plan,
     print_resumed,
     resumed_settings,
+    should_fit_length,
     without_short_compile,
 )
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, lock_run_dir
 from lib.signals import StopSignals, stop_and_minutes, values_to_reduce
-from lib.timing import median_seconds
+from lib.timing import typical_seconds
 from model import GPT, GPTConfig
 
 # ---- settings ----
@@ -427,13 +427,13 @@ def train(run, plan, recorder, s, signals):
 
 
 def update_seconds(run, s):
-    """Median seconds of an update, of five that change a run which is then thrown away."""
+    """Typical seconds of an update, from 20 that change a run which is then thrown away."""
     machine = run.machine
     batches = load_micro_batches(run.train_tokens, s, run.config.block_size, 0, machine.device, machine.rank,
                                  machine.world_size)
     with run.explain_oom():
-        seconds = median_seconds(machine.device, 5, train_step, run.model, run.optimizers, batches,
-                                 machine.autocast(), run.scaler, s['grad_clip'])
+        seconds = typical_seconds(machine.device, 20, train_step, run.model, run.optimizers, batches,
+                                  machine.autocast(), run.scaler, s['grad_clip'])
     return sum_over_ranks([seconds], machine.device)[0] / machine.world_size
 
 
@@ -498,7 +498,7 @@ def start(s, typed, given, run_dir, world_size):
     if s['dry_run']:
         return print_dry_run(s, plan, model_config, machine)
     machine = without_short_compile(machine, s, plan)
-    if is_to_fit(s, typed, plan, resuming):
+    if should_fit_length(s, typed, plan, resuming):
         trial = build_run(s, model_config, machine, folder, meta, checkpoint, path, False)
         s = fit_length(s, plan, meta, update_seconds(trial, s))
         trial = None # frees its memory

@@ -10,7 +10,7 @@ n_embd = 128
 tie_weights = True # a name learned as input is then known as output too
 
 max_iters = 1900
-fit_minutes = 4.2 # fewer updates on a slow machine
+fit_minutes = 4.5 # fewer updates on a slow machine
 epochs = 10.0 # what ends the run on a small text of your own (--input=FILE); the stories last 1.6
 eval_interval = 250
 sample_interval = 500 # shows how the stories improve

@@ -31,7 +31,7 @@ PEAK_TFLOPS = {
     'RTX PRO 6000 Blackwell Workstation': 504, 'RTX PRO 6000 Blackwell Max-Q': 439, 'RTX 6000 Ada': 364,
     'RTX A6000': 155, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 4080 SUPER': 104, 'RTX 4080': 97,
     'RTX 3090 Ti': 80, 'RTX 3090': 71, 'V100-SXM2': 125, 'V100-SXM3': 125, 'V100-PCIE': 112, 'T4': 65}
-GRAPH_FLOPS = 5e12 # of a forward and backward pass; an H200 then takes some 15 ms, launching 6 layers as long
+GRAPH_FLOPS = 5e12 # of a forward and backward pass; with fewer, launching kernels takes longer than they do
 # a card of these variants is slower or faster than the card without; a MIG slice has a part of it
 OTHER_CARD = r' (Ti|SUPER|D|Laptop|NVL|PCIe)\b|.* MIG\b'
 
@@ -58,7 +58,7 @@ class Machine:
         return autocast_for(self.device, self.dtype)
 
     def eager(self):
-        """The context in which what is compiled runs as written: for shapes that are not worth compiling."""
+        """The context in which compiled modules run eagerly, for shapes that are not worth compiling."""
         return torch.compiler.set_stance('force_eager') if self.compile else nullcontext()
 
     def scaler(self):
@@ -198,7 +198,7 @@ def prepare_model(model, batch_size, machine):
 
 
 def compile_parts(model):
-    """Compile each block and the loss: blocks share one program, so it takes less time than the whole."""
+    """Regional compilation: the blocks share their compiled code, which takes less time than the whole."""
     for block in model.transformer.h:
         block.compile()
     model.cross_entropy_sum = torch.compile(cross_entropy_sum)

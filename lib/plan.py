@@ -100,7 +100,7 @@ def stop_limits(s, typed):
         else list(DEFAULT_LIMITS)
 
 
-def is_to_fit(s, typed, plan, resuming):
+def should_fit_length(s, typed, plan, resuming):
     """Whether fit_minutes may shorten a run: a new one whose length is not on the command line."""
     chosen = typed & {'max_iters', 'epochs', 'max_minutes', 'depth'}
     return s['fit_minutes'] > 0 and plan.max_iters > 0 and not (chosen or resuming or s['eval_only'])
@@ -210,7 +210,7 @@ def resumed_settings(s, typed, given, checkpoint, path):
     """
     before = checkpoint['settings']
     fitted = {'max_iters'} if before.get('fit_minutes') else set()
-    for name in ('input', 'max_samples'):
+    for name in ('input', 'max_samples') + ('dataset',) * bool(before.get('input')):
         if name in given and not same_path(s[name], before.get(name, s[name])):
             raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
                              f'{s[name]}; leave it out, or start a new run from its weights: '
@@ -227,11 +227,10 @@ def same_path(a, b):
 
 def check_same_data(s, folder, meta, checkpoint, path):
     """SystemExit if a resumed run would continue on other tokens than those that it was trained on."""
-    found, before = bins.data_checksum(meta), checkpoint['settings'].get('dataset', s['dataset'])
-    if checkpoint.get('data_sha256', found) != found or s['input'] and not same_path(s['dataset'], before):
-        raise SystemExit(f'{folder}: expected the data that {path} was trained on '
-                         f'({s["input"] or before}), got other tokens; prepare it as before, or start a '
-                         'new run from its weights: '
+    found = bins.data_checksum(meta)
+    if checkpoint.get('data_sha256', found) != found:
+        raise SystemExit(f'{folder}: expected the data that {path} was trained on, got other tokens; prepare '
+                         'it as before, or start a new run from its weights: '
                          f'--init_from={path} --out_dir=ANOTHER')
 
 

@@ -132,7 +132,7 @@ def frames():
     frame, found = sys._getframe(1), []
     while frame:
         path = os.path.relpath(frame.f_code.co_filename, REPO)
-        if not path.startswith(('..', 'tests')):
+        if not path.startswith(('..', 'tests')) and 'site-packages' not in path: # a venv may be in it
             found.append([path, frame.f_lineno, frame.f_code.co_name])
         frame = frame.f_back
     return found

@@ -8,7 +8,7 @@ import torch
 from lib import plan as lib_plan
 from lib.checkpoint import RunState
 from lib.device import Machine
-from lib.plan import choose_config, clamp_block_size, fit_length, is_to_fit, make_plan
+from lib.plan import choose_config, clamp_block_size, fit_length, make_plan, should_fit_length
 from lib.recipe import derive_settings, settings_of_depth
 from model import GPT, GPTConfig
 from train import config, problems
@@ -160,8 +160,9 @@ def test_a_short_run_does_without_torch_compile_unless_it_was_asked_for(settings
 def test_a_run_is_shortened_to_the_updates_that_take_fit_minutes(seconds, settings, iters, minutes, capsys):
     s = config.settings | {'max_iters': 1900, 'fit_minutes': 4.2, 'eval_interval': 250} | settings
     plan = plan_of(**s)
-    assert is_to_fit(s, set(), plan, False) and fit_length(s, plan, META, seconds) == s | {'max_iters': iters}
+    assert should_fit_length(s, set(), plan, False)
+    assert fit_length(s, plan, META, seconds) == s | {'max_iters': iters}
     assert f'{iters:,} updates in about {minutes} minutes' in capsys.readouterr().out
     for typed, resuming in ({'max_iters'}, False), ({'epochs'}, False), (set(), True):
-        assert not is_to_fit(s, typed, plan, resuming)
-    assert not is_to_fit(s | {'fit_minutes': 0.0}, set(), plan, False)
+        assert not should_fit_length(s, typed, plan, resuming)
+    assert not should_fit_length(s | {'fit_minutes': 0.0}, set(), plan, False)

@@ -7,6 +7,7 @@ import random
 import re
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -71,6 +72,12 @@ def test_rising_validation_is_reported_once_and_the_last_samples_are_of_the_best
     again = train('--max_iters=1', '--init_from=out', '--out_dir=again', '--learning_rate=0',
                   '--muon_learning_rate=0', *BRIEF).out
     assert f'val {losses[1]:.4f}' in again and samples and samples in again
+
+
+def test_a_run_stopped_before_its_first_update_leaves_no_best_checkpoint(train, tmp_path, monkeypatch):
+    monkeypatch.setattr('lib.signals.StopSignals', lambda: SimpleNamespace(received=['SIGTERM']))
+    assert 'stopped by SIGTERM after iter 0; saved out/ckpt.pt' in train('--max_iters=9', *BRIEF).out
+    assert [path.name for path in (tmp_path / 'out').glob('*.pt')] == ['ckpt.pt']
 
 
 def test_sample_interval_prints_text_and_zero_intervals_print_nothing(train):

@@ -175,6 +175,8 @@ def test_a_resumed_run_keeps_its_text_and_refuses_another(train, tmp_path, datas
     prepared_bins = files(tmp_path / 'out' / 'data')
     other = run('train.py', '--input=new.txt', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path)
     assert 'expected --input=my.txt' in mistake(other)
+    other = run('train.py', '--dataset=other', *flags, '--max_iters=3', '--init_from=resume', cwd=tmp_path)
+    assert 'expected --dataset=text' in mistake(other)
     for more in [], [f'--input={tmp_path}/./my.txt']: # names no text, or the same by another path
         result = run('train.py', *flags, '--max_iters=3', '--init_from=resume', *more, cwd=tmp_path)
     assert result.status == 0, result.message

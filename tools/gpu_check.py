@@ -40,6 +40,7 @@ from datetime import date
 from glob import glob
 from itertools import islice
 
+import numpy as np
 import torch
 
 from bench import time_decoding
@@ -172,7 +173,6 @@ def check_text(table, device, can_compile):
 def check_waits(table, device, can_compile):
     if not device.startswith('cuda'):
         return
-    import numpy as np
     tokens = np.random.default_rng(0).integers(512, size=10_000).astype(np.uint16)
     for arch in ARCHS:
         torch.manual_seed(0)
