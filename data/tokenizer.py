@@ -13,6 +13,7 @@ import functools
 import hashlib
 import heapq
 import os
+import re
 import reprlib
 import tempfile
 import zlib
@@ -25,10 +26,15 @@ from tqdm import tqdm
 from data.network import why_unreachable
 
 SEPARATOR = '<|endoftext|>' # between documents, in files and as eot's name
-# Pre-tokenization (regex split) of bpe: a word with the space or apostrophe in front of it, up to three
-# digits, a run of punctuation, white space. Each character is in one class, so the pieces add up to the text;
-# there is no look-ahead, so that matching takes linear time.
-PATTERN = r"[ '’]?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+"
+# Pre-tokenization (regex split) of bpe: that of Qwen2, which llama.cpp, Hugging Face tokenizers, MLX and
+# transformers.js know too. A contraction, a word with the space or sign in front of it, one digit, a run of
+# punctuation with the line ends after it, line ends, white space but for the space that belongs to a word.
+PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+           r'|\s*[\r\n]+|\s+(?!\S)|\s+')
+OLD_PATTERN = r"[ '’]?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+" # of older vocabularies
+# where no piece of any tokenizer here goes on; punctuation takes the line ends after it along
+BOUNDARY = re.compile(r'(?<=[^\W_])[ \n]|(?<=\S) ')
+MAX_PART = 1 << 19 # characters; tiktoken's regex engine fails at a million of white space
 SAMPLE = 20_000_000 # characters that a vocabulary is learned from
 MAX_WORD, MAX_DISTINCT = 64, 4 << 20 # bytes of a word and of all different words, see count_words
 # Of default_vocab_size. Measured in November 2026 with a small model on 134 kB of Markdown: the best
@@ -89,21 +95,24 @@ class BPETokenizer:
     Byte-level byte pair encoding (BPE; Sennrich et al. 2016, arXiv:1508.07909): it can represent any text.
 
     tokens: list of bytes in the order they were learned; the first 256 are single bytes. eot comes after.
+    pattern: regular expression of the pieces of a text that are encoded each on its own
     """
     kind = 'bpe'
 
-    def __init__(self, tokens):
+    def __init__(self, tokens, pattern=PATTERN):
         import tiktoken
-        self.tokens = tokens
+        self.tokens, self.pattern = tokens, pattern
         self.eot = len(tokens)
         self.n_vocab = len(tokens) + 1
-        self.encoding = tiktoken.Encoding('pocketgpt', pat_str=PATTERN, special_tokens={SEPARATOR: self.eot},
+        self.encoding = tiktoken.Encoding('pocketgpt', pat_str=pattern, special_tokens={SEPARATOR: self.eot},
                                           mergeable_ranks={token: i for i, token in enumerate(tokens)})
 
     def encode(self, text):
-        return self.encoding.encode_ordinary(text) # ordinary: <|endoftext|> in it is plain text, not eot
+        # ordinary: <|endoftext|> in it is plain text, not eot
+        return [i for part, _ in parts(text) for i in self.encoding.encode_ordinary(part)]
 
     def encode_batch(self, texts):
+        """The ids of each text, none of which is longer than the parts() of a text."""
         return self.encoding.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
 
     def decode(self, ids):
@@ -119,7 +128,7 @@ class BPETokenizer:
     def to_json(self):
         # latin-1 has one character for each byte: a plain way to put bytes into JSON
         tokens = [token.decode('latin-1') for token in self.tokens]
-        return {'kind': 'bpe', 'pattern': PATTERN, 'tokens': tokens}
+        return {'kind': 'bpe', 'pattern': self.pattern, 'tokens': tokens}
 
 
 class GPT2Tokenizer:
@@ -156,6 +165,22 @@ def load_gpt2():
                      'another vocabulary: python data/text/prepare.py --tokenizer=bpe --input=FILE')
 
 
+def parts(text, size=MAX_PART):
+    """
+    A text as (part, whether it is the last), each of at most `size` characters.
+
+    They are cut where no token spans the position, so they have the ids of the whole. Only where half of
+    `size` has no such position, a part ends anywhere.
+    """
+    start = 0
+    while len(text) - start > size:
+        found = BOUNDARY.search(text, start + size // 2, start + size)
+        end = found.start() if found else start + size
+        yield text[start:end], False
+        start = end
+    yield text[start:], True
+
+
 # from meta.json or a checkpoint, which may come from an untrusted source
 
 def from_json(meta):
@@ -164,7 +189,7 @@ def from_json(meta):
     if kind == 'char':
         return CharTokenizer(checked_chars(meta.get('chars')))
     if kind == 'bpe':
-        return BPETokenizer(checked_tokens(meta.get('pattern'), meta.get('tokens')))
+        return BPETokenizer(checked_tokens(meta.get('tokens')), checked_pattern(meta.get('pattern')))
     if kind == 'gpt2':
         return GPT2Tokenizer()
     raise invalid_tokenizer("a dict whose kind is 'char', 'bpe' or 'gpt2'", meta if kind is None else kind)
@@ -178,9 +203,13 @@ def checked_chars(chars):
     return chars
 
 
-def checked_tokens(pattern, texts):
-    if pattern != PATTERN:
-        raise invalid_tokenizer('the pattern of this version', pattern)
+def checked_pattern(pattern):
+    if pattern not in (PATTERN, OLD_PATTERN): # another may take exponential time
+        raise invalid_tokenizer('a pattern that pocketGPT has used', pattern)
+    return pattern
+
+
+def checked_tokens(texts):
     if not isinstance(texts, list) or not 256 <= len(texts) <= MAX_TOKENS:
         raise invalid_tokenizer(f"'tokens' to be a list of 256 to {MAX_TOKENS:,}", texts)
     for text in texts:

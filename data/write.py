@@ -10,7 +10,6 @@ load_meta refuses.
 """
 import hashlib
 import os
-import re
 import reprlib
 from contextlib import contextmanager
 from itertools import chain
@@ -22,12 +21,11 @@ from data import bins
 from data.documents import fingerprint_inputs
 from data.files import lock_folder, make_folder, remove, sync_folder, write_errors, write_json
 from data.messages import format_bytes
-from data.tokenizer import GPT2Tokenizer
+from data.tokenizer import GPT2Tokenizer, parts
 
 ADVICE = 'free some space or choose another folder (--out of prepare.py, --out_dir of train.py)'
 PROGRESS = 'progress.json' # how far a resumable preparation is
 START_OVER = f'remove {PROGRESS} and run the same command again, which starts over'
-BEFORE_SPACE = re.compile(r'(?<=\S)[ \n]')
 
 
 @contextmanager
@@ -195,20 +193,6 @@ def batches(texts, size=1 << 22):
             batch, room = [], size
     if batch:
         yield batch
-
-
-def parts(text, size=1 << 20):
-    """
-    A text as (part, whether it is the last), each a little over `size` characters.
-
-    It is cut where white space begins, since no token of any tokenizer here spans that position; so the parts
-    have the ids of the whole.
-    """
-    start = 0
-    while len(text) - start > size and (cut := BEFORE_SPACE.search(text, start + size)):
-        yield text[start:cut.start()], False
-        start = cut.start()
-    yield text[start:], True
 
 
 def publish(out, records, tokenizer, source, provenance=None):

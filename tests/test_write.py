@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import STORIES, error_of, fail_at, files, mangled, read_bins, replaced, write_stories
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data import bins, write
 from data.tokenizer import SEPARATOR, CharTokenizer, GPT2Tokenizer, train_bpe
@@ -48,14 +46,6 @@ def test_what_is_read_is_what_was_encoded_counted_in_meta_with_a_separator_after
     assert len(read_bins(tmp_path)[1]['train']) == len(''.join(STORIES[:-10])) # characters have none
     write_stories(tmp_path, tokenizer=bpe, separate=False)
     assert bpe.eot not in read_bins(tmp_path)[1]['train']
-
-
-@settings(max_examples=60, deadline=None)
-@given(text=st.text(st.sampled_from("ab 1'.\n\t\u00a0\u2003é"), max_size=60), size=st.integers(1, 20))
-def test_parts_encode_to_the_ids_of_the_whole(bpe, text, size):
-    parts, ends = zip(*write.parts(text, size), strict=True)
-    assert ''.join(parts) == text and ends == (False,) * (len(parts) - 1) + (True,)
-    assert sum(bpe.encode_batch(parts), []) == bpe.encode(text)
 
 
 @pytest.mark.parametrize('wrong', [70_000, 4464, -1, 65])
