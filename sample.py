@@ -73,7 +73,7 @@ RANGES = {'num_samples': (1, 1_000), 'max_new_tokens': (1, 1_000_000), 'num_beam
           'seed': (0, 2 ** 63 - 1)}
 # a setting that is in use -> those that would have no effect
 INCOMPATIBLE = {'prompts': ['start'], 'interactive': ['start', 'prompts', 'out_file'], 'quantize': ['dtype'],
-                'init_from': ['checkpoint'],
+                'init_from': ['checkpoint', 'out_dir'], 'checkpoint': ['out_dir'],
                 'num_beams': ['temperature', 'num_samples', 'seed', 'logprobs', 'top_k', 'top_p', 'min_p',
                               'repetition_penalty', 'num_draft_tokens', 'compile'],
                 'num_draft_tokens': ['num_samples', 'logprobs', 'repetition_penalty', 'compile']}

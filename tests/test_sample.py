@@ -236,6 +236,7 @@ def test_what_is_complete_is_written_when_generation_is_stopped(tmp_path, capsys
     ('--prompts=x --start=a', 'with start'), ('--interactive --start=a', 'combined with start, out_file'),
     ('--quantize=int8 --dtype=float32', 'quantize cannot be combined with dtype'),
     ('--num_beams=2 --top_k=3 --logprobs --num_samples=2', 'combined with num_samples, logprobs, top_k'),
+    ('--checkpoint=x --out_dir=y', 'checkpoint cannot be combined with out_dir'),
     ('--num_beams=2 --temperature=0.6', 'num_beams cannot be combined with temperature'),
     ('--num_draft_tokens=2', 'num_draft_tokens needs --temperature=0'),
     ('--num_draft_tokens=2 --temperature=0 --logprobs', 'num_draft_tokens cannot be combined with logprobs'),
