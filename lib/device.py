@@ -146,7 +146,8 @@ def choose_dtype(wanted, device):
     if kind == 'cpu':
         # without such instructions, bfloat16 is up to ten times slower than float32
         can = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-        found = [name for name in ('avx512_bf16', 'amx_bf16') if can.get(name)]
+        may = torch.backends.cpu.get_cpu_capability() != 'AVX2' # as ATEN_CPU_CAPABILITY may limit it
+        found = [name for name in ('avx512_bf16', 'amx_bf16') if may and can.get(name)]
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
     return 'float32', 'bfloat16 is not complete on mps'
 

@@ -62,11 +62,14 @@ def test_a_gpu_without_kernels_here_is_one_line_and_auto_is_the_cpu(capability, 
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/cpuinfo'), reason='only Linux lists what its CPU can do')
-def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only_on_request():
+def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only_on_request(monkeypatch):
     with open('/proc/cpuinfo', encoding='utf-8') as file:
         words = set(file.read().split())
-    dtype, reason = choose_dtype('auto', 'cpu')
-    assert dtype == ('bfloat16' if words & {'avx512_bf16', 'amx_bf16'} else 'float32') and reason
+    for capability in 'AVX512', 'AVX2': # the latter also by ATEN_CPU_CAPABILITY=avx2
+        monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda found=capability: found)
+        dtype, reason = choose_dtype('auto', 'cpu')
+        can = words & {'avx512_bf16', 'amx_bf16'} and capability != 'AVX2'
+        assert dtype == ('bfloat16' if can else 'float32') and reason
     assert choose_dtype('auto', 'mps')[0] == 'float32'
     assert choose_dtype('bfloat16', 'mps') == ('bfloat16', 'requested')
     for dtype in 'float32', 'bfloat16':
