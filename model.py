@@ -1,5 +1,5 @@
 """
-A GPT to read in one sitting: the network, its KV cache, and the fast versions of attention and loss.
+A GPT to read in one sitting: the network, and fast versions of its normalization, attention and loss.
 
     python sample.py --init_from=scratch    # builds one with random weights and prints its parameters
 
@@ -79,10 +79,20 @@ class GPTConfig:
 
 # ---- layers ----
 
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + eps) over the last dimension (arXiv 1910.07467), here without a gain."""
+
+    def forward(self, x):
+        if x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            y = FusedRMSNorm.apply(x, self.eps)
+            return y if self.weight is None else y * self.weight
+        return super().forward(x)
+
+
 def make_norm(config):
     if config.arch == 'gpt2':
         return nn.LayerNorm(config.n_embd, bias=config.bias)
-    return nn.RMSNorm(config.n_embd, eps=1e-6, elementwise_affine=False)
+    return RMSNorm(config.n_embd, eps=1e-6, elementwise_affine=False)
 
 
 def naive_attention(q, k, v, mask):
@@ -124,7 +134,7 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.dropout)
         if config.arch == 'modern': # QK-norm bounds the attention logits (arXiv 2010.04245)
-            self.qk_norm = nn.RMSNorm(config.head_dim, eps=1e-6, elementwise_affine=False)
+            self.qk_norm = RMSNorm(config.head_dim, eps=1e-6, elementwise_affine=False)
 
     def forward(self, x, cos_sin=None, cache=None):
         B, T, C = x.shape
@@ -282,55 +292,24 @@ class GPT(nn.Module):
         return 6 * (weights + c.vocab_size * c.n_embd) + 12 * c.n_layer * c.n_embd * c.block_size
 
 
-# ---- the KV cache ----
+# ---- fast versions; tests compare them with the plain formulas ----
 
-class KVCache:
-    """
-    Keys and values of the tokens so far, so that only new tokens are processed.
+class FusedRMSNorm(torch.autograd.Function):
+    """RMSNorm, whose derivative takes half as many operations written out as derived by autograd."""
 
-    keys, values: (n_layer, B, G, size, D), allocated once
-    length: int64 (1,), filled positions; a tensor, since torch.compile recompiles for every value of an int
-    padding: int64 (B,), left padding of each sequence in tokens; None: none
-    kv_len: filled positions once the next tokens are stored: attention reads no more; None: not known
-    """
+    @staticmethod
+    def forward(ctx, x, eps):
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32) # (..., 1)
+        scale = (norm.square_() / x.size(-1)).add_(eps).rsqrt_().to(x.dtype) # (..., 1)
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
 
-    def __init__(self, model, batch_size, size, padding=None):
-        config, like = model.config, model.transformer.wte.weight
-        shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_dim)
-        self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        self.values = torch.zeros_like(self.keys)
-        self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
-        self.padding, self.size, self.kv_len = padding, size, None
+    @staticmethod
+    def backward(ctx, dy):
+        y, scale = ctx.saved_tensors
+        return torch.addcmul(dy, y, (dy * y).mean(dim=-1, keepdim=True), value=-1).mul_(scale), None
 
-    def advance(self, T):
-        """Reserve T cache positions; returns the positions in each sequence, int64 (T,) or (B, T)."""
-        self.positions = self.length + torch.arange(T, device=self.length.device) # (T,)
-        self.length += T
-        if self.kv_len and T in (1, self.kv_len) and self.padding is None:
-            self.mask = None # causal
-            return self.positions
-        columns = torch.arange(self.kv_len or self.size, device=self.length.device) # (S,)
-        self.mask = columns <= self.positions[:, None] # (T, S)
-        if self.padding is None:
-            return self.positions
-        # a padding position attends to itself: some kernels return NaN for a row without any key
-        self.mask = (self.mask & (columns >= self.padding[:, None, None, None])
-                     | (columns == self.positions[:, None])) # (B, 1, T, S)
-        return (self.positions - self.padding[:, None]).clamp(min=0) # (B, T)
-
-    def append(self, layer, k, v):
-        """Store k, v (B, G, T, D) at the reserved positions; returns all keys, all values, the mask."""
-        self.keys[layer].index_copy_(2, self.positions, k)
-        self.values[layer].index_copy_(2, self.positions, v)
-        return self.keys[layer, :, :, :self.kv_len], self.values[layer, :, :, :self.kv_len], self.mask
-
-    def select(self, rows):
-        """Select sequences by index, int64 (B',), repeats allowed."""
-        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self.padding = None if self.padding is None else self.padding[rows]
-
-
-# ---- fast attention and loss; tests compare them with the plain formulas ----
 
 def attention(q, k, v, mask=None, dropout=0.0):
     """

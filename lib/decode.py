@@ -9,7 +9,51 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model import KVCache
+
+class KVCache:
+    """
+    Keys and values of the tokens so far, so that only new tokens are processed.
+
+    keys, values: (n_layer, B, G, size, D), allocated once
+    length: int64 (1,), filled positions; a tensor, since torch.compile recompiles for every value of an int
+    padding: int64 (B,), left padding of each sequence in tokens; None: none
+    kv_len: filled positions once the next tokens are stored: attention reads no more; None: not known
+    """
+
+    def __init__(self, model, batch_size, size, padding=None):
+        config, like = model.config, model.transformer.wte.weight
+        shape = (config.n_layer, batch_size, config.kv_heads, size, config.head_dim)
+        self.keys = torch.zeros(shape, dtype=like.dtype, device=like.device)
+        self.values = torch.zeros_like(self.keys)
+        self.length = torch.zeros(1, dtype=torch.int64, device=like.device)
+        self.padding, self.size, self.kv_len = padding, size, None
+
+    def advance(self, T):
+        """Reserve T cache positions; returns the positions in each sequence, int64 (T,) or (B, T)."""
+        self.positions = self.length + torch.arange(T, device=self.length.device) # (T,)
+        self.length += T
+        if self.kv_len and T in (1, self.kv_len) and self.padding is None:
+            self.mask = None # causal
+            return self.positions
+        columns = torch.arange(self.kv_len or self.size, device=self.length.device) # (S,)
+        self.mask = columns <= self.positions[:, None] # (T, S)
+        if self.padding is None:
+            return self.positions
+        # a padding position attends to itself: some kernels return NaN for a row without any key
+        self.mask = (self.mask & (columns >= self.padding[:, None, None, None])
+                     | (columns == self.positions[:, None])) # (B, 1, T, S)
+        return (self.positions - self.padding[:, None]).clamp(min=0) # (B, T)
+
+    def append(self, layer, k, v):
+        """Store k, v (B, G, T, D) at the reserved positions; returns all keys, all values, the mask."""
+        self.keys[layer].index_copy_(2, self.positions, k)
+        self.values[layer].index_copy_(2, self.positions, v)
+        return self.keys[layer, :, :, :self.kv_len], self.values[layer, :, :, :self.kv_len], self.mask
+
+    def select(self, rows):
+        """Select sequences by index, int64 (B',), repeats allowed."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.padding = None if self.padding is None else self.padding[rows]
 
 
 def last_logits(model, idx, cache, n_vocab=0, count=1):

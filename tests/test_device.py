@@ -1,13 +1,16 @@
 """What is chosen on which machine, the processes of torchrun, memory estimates, and their messages."""
+import ctypes
 import math
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import FAMILIES, MODERN, PretendDevice, error_of, random_model, random_tokens
+from conftest import FAMILIES, MODERN, REPO, PretendDevice, error_of, random_model, random_tokens
 from torch.torch_version import TorchVersion
 
 import train
@@ -76,6 +79,19 @@ def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only
         with device.autocast_for('cpu', dtype):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, dtype)
         assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
+
+
+@pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallopt'),
+                    reason='only for the malloc of glibc')
+def test_freed_memory_is_used_again_without_page_faults():
+    code = ('import resource, torch; from lib.device import keep_freed_memory; {}; faults = []\n'
+            'for _ in range(20):\n'
+            '    torch.ones(9_000_000)\n' # 36 MB, more than malloc keeps by itself
+            '    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n'
+            'print(faults[-1] - faults[9])')
+    words = [[sys.executable, '-c', code.format(call)] for call in ('keep_freed_memory()', '0')]
+    kept, default = (int(subprocess.run(w, cwd=REPO, capture_output=True, check=True).stdout) for w in words)
+    assert kept < 100 < default
 
 
 PEAKS = { # {teraflops of dense matrices in bfloat16: the cards}

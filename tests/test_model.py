@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from conftest import FAMILIES, MODERN, PretendDevice, error_of, random_model, random_tokens
 
 from lib.checkpoint import build, from_transformers
+from lib.decode import KVCache
 from lib.generate import generate
-from model import GPT, MAX_LOGITS, GPTConfig, KVCache, attention, cross_entropy_sum, naive_attention
+from model import GPT, MAX_LOGITS, GPTConfig, RMSNorm, attention, cross_entropy_sum, naive_attention
 
 
 @pytest.fixture(params=FAMILIES)
@@ -68,6 +69,21 @@ def test_flops_per_token_equal_what_torch_counts(model):
             torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(idx, idx).backward()
     assert abs(counter.get_total_flops() / (2 * 16) / model.flops_per_token() - 1) < 0.01
+
+
+@pytest.mark.parametrize('dtype, tolerance', [('float32', 1e-5), ('bfloat16', 0.05)])
+def test_rms_norm_and_its_written_out_gradient_are_those_of_torch(dtype, tolerance):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 5, 64)[:, :, :3].to(getattr(torch, dtype)) * torch.logspace(-3, 1, 3)[:, None]
+    x = x.to(getattr(torch, dtype)).requires_grad_() # rows of different size, one of them near eps
+    dy = torch.randn(x.shape).to(x.dtype)
+    norm, expected = RMSNorm(64, eps=1e-6, elementwise_affine=False), F.rms_norm(x, (64,), eps=1e-6)
+    found = norm(x)
+    assert found.dtype == x.dtype and torch.allclose(found, expected, atol=tolerance)
+    with torch.no_grad():
+        assert torch.equal(norm(x), expected)
+    dx, expected = (torch.autograd.grad(y, x, dy)[0] for y in (found, expected))
+    assert dx.dtype == x.dtype and (dx - expected).norm() < tolerance * expected.norm()
 
 
 @pytest.mark.parametrize('activation, theirs', [('gelu_tanh', 'gelu_new'), ('gelu', 'gelu')])
