@@ -58,12 +58,12 @@ from data import bins
 from data.files import atomic_write
 from lib.device import (
     Machine,
-    allow_tf32,
     choose_compile,
     choose_device,
     choose_dtype,
     peak_flops,
     prepare_model,
+    set_up_backend,
 )
 from lib.generate import generate
 from lib.optim import make_optimizers
@@ -411,7 +411,7 @@ def main():
     check(config.settings, single)
     used_device, _ = choose_device(device)
     used_dtype, _ = choose_dtype(dtype, used_device)
-    allow_tf32(used_device)
+    set_up_backend(used_device)
     compiling, _ = choose_compile(compile, used_device)
     name = torch.cuda.get_device_name(used_device) if used_device.startswith('cuda') \
         else f'{torch.get_num_threads()} threads'

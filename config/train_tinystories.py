@@ -9,9 +9,9 @@ n_head = 2 # head_dim 64; with four heads of 32 it takes longer until a name sta
 n_embd = 128
 tie_weights = True # a name learned as input is then known as output too
 
-max_iters = 1900
+max_iters = 2400
 fit_minutes = 4.5 # fewer updates on a slow machine
-epochs = 10.0 # what ends the run on a small text of your own (--input=FILE); the stories last 1.6
+epochs = 10.0 # what ends the run on a small text of your own (--input=FILE); the stories last 2.0
 eval_interval = 250
 sample_interval = 500 # shows how the stories improve
 log_interval = 25

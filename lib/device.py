@@ -80,8 +80,7 @@ def setup_machine(device, dtype, compile, backend):
                          'which applies updates that are not finite; update torch, or use --device=cpu')
     rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
-    allow_tf32(rank_device)
-    keep_freed_memory()
+    set_up_backend(rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
     say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
@@ -155,16 +154,16 @@ def choose_dtype(wanted, device):
     return 'float32', 'bfloat16 is not complete on mps'
 
 
-def allow_tf32(device):
-    """Let a GPU round the factors of float32 products to TF32's 10 bits, which its tensor cores multiply."""
+def set_up_backend(device):
+    """
+    Let a GPU multiply float32 in TF32, whose factors have 10 bits, and glibc's malloc keep freed memory.
+
+    It returns large blocks to Linux otherwise, and page faults took a fifth of the time of the first run.
+    """
     if device.startswith('cuda'):
         torch.set_float32_matmul_precision('high')
-
-
-def keep_freed_memory():
-    """Let glibc's malloc keep freed memory: page faults took a fifth of the time of the first run."""
     if sys.platform == 'linux' and hasattr(libc := ctypes.CDLL(None), 'mallopt'):
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) # bytes; larger blocks are returned to Linux at once
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) # bytes; larger blocks are returned at once
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) # bytes that may be free at the end of the heap
 
 

@@ -108,14 +108,14 @@ def should_fit_length(s, typed, plan, resuming):
 
 def fit_length(s, plan, meta, seconds):
     """
-    The settings s, with a smaller max_iters, at least half, if the plan takes longer than fit_minutes.
+    The settings s, with a smaller max_iters, at least 40%, if the plan takes longer than fit_minutes.
 
     seconds: of an update. A forward pass, as in an evaluation, takes a third of that for as many tokens.
     """
     n_val = meta['splits']['val']['tokens']
     evaluated = min(n_val, s['eval_tokens'] or n_val) / plan.tokens_per_iter # in updates of as many tokens
     minutes = seconds * (1 + evaluated / 3 / (plan.eval_interval or plan.max_iters)) / 60 # of an update
-    fewest = -(-plan.max_iters // 200) * 100 # half: with fewer, it learns too little
+    fewest = -(-plan.max_iters // 250) * 100 # 40%: with fewer, it learns too little
     iters = min(plan.max_iters, max(fewest, int(s['fit_minutes'] / minutes) // 100 * 100))
     why = f', because {plan.max_iters:,} would take {plan.max_iters * minutes:.1f}' \
         if iters < plan.max_iters else ''

@@ -76,10 +76,10 @@ def test_loading_is_timed_apart_warmup_does_not_count_and_the_roofline_has_its_u
 
 def test_float32_is_measured_in_the_precision_that_train_py_sets(bench, monkeypatch):
     devices = []
-    monkeypatch.setattr('lib.device.allow_tf32', devices.append)
+    monkeypatch.setattr('lib.device.set_up_backend', devices.append)
     figures(bench('--new_tokens=0', '--dtype=float32'))
     setup_machine('cpu', 'float32', 'false', 'auto')
-    monkeypatch.setattr(compare_worker, 'allow_tf32', devices.append)
+    monkeypatch.setattr(compare_worker, 'set_up_backend', devices.append)
     compare_worker.pocketgpt_model({**TINY, 'seed': 1, 'batch_size': 1, 'device': 'cpu', 'dtype': 'float32',
                                     'compile': False, 'learning_rate': 1e-3, 'betas': (0.9, 0.95)})
     assert devices == ['cpu'] * 3

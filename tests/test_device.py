@@ -84,12 +84,12 @@ def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only
 @pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallopt'),
                     reason='only for the malloc of glibc')
 def test_freed_memory_is_used_again_without_page_faults():
-    code = ('import resource, torch; from lib.device import keep_freed_memory; {}; faults = []\n'
+    code = ('import resource, torch; from lib.device import set_up_backend; {}; faults = []\n'
             'for _ in range(20):\n'
             '    torch.ones(9_000_000)\n' # 36 MB, more than malloc keeps by itself
             '    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n'
             'print(faults[-1] - faults[9])')
-    words = [[sys.executable, '-c', code.format(call)] for call in ('keep_freed_memory()', '0')]
+    words = [[sys.executable, '-c', code.format(call)] for call in ('set_up_backend("cpu")', '0')]
     kept, default = (int(subprocess.run(w, cwd=REPO, capture_output=True, check=True).stdout) for w in words)
     assert kept < 100 < default
 

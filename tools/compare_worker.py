@@ -32,12 +32,12 @@ from data.write import write_dataset
 from lib.checkpoint import build, read_checkpoint
 from lib.device import (
     Machine,
-    allow_tf32,
     autocast_for,
     choose_device,
     choose_dtype,
     peak_flops,
     prepare_model,
+    set_up_backend,
 )
 from lib.generate import Sampling, generate, make_noise
 from lib.optim import all_groups, lr_multiplier, make_optimizers
@@ -56,7 +56,7 @@ def pocketgpt_model(p):
     torch.manual_seed(p['seed'])
     model = build_model(p).to(p['device'])
     dtype, _ = choose_dtype(p['dtype'], p['device'])
-    allow_tf32(p['device'])
+    set_up_backend(p['device'])
     optimizers = make_optimizers(model, 'auto', p['learning_rate'], 0.02, 0.1, p['betas'], dtype)
     trainer = Machine(p['device'], dtype, p['compile'])
     prepare_model(model, p['batch_size'], trainer)
