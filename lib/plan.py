@@ -19,6 +19,7 @@ from lib.recipe import choose_optimizer
 from model import GPT, GPTConfig
 
 COMPILED_PASSES = 500 # on an H200, compiling takes 3 to 10 s and saves 5 to 50 ms in each
+LENGTHS = 0.8, 0.64, 0.5, 0.4 # of a run that is shortened; with less, the first run's model learns too little
 DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
 
 
@@ -108,15 +109,16 @@ def should_fit_length(s, typed, plan, resuming):
 
 def fit_length(s, plan, meta, seconds):
     """
-    The settings s, with a smaller max_iters, at least 40%, if the plan takes longer than fit_minutes.
+    The settings s, with the largest max_iters that takes no longer than fit_minutes, or the smallest.
 
+    It is max_iters times one of LENGTHS: few different ones, whose losses can be compared with recorded ones.
     seconds: of an update. A forward pass, as in an evaluation, takes a third of that for as many tokens.
     """
     n_val = meta['splits']['val']['tokens']
     evaluated = min(n_val, s['eval_tokens'] or n_val) / plan.tokens_per_iter # in updates of as many tokens
     minutes = seconds * (1 + evaluated / 3 / (plan.eval_interval or plan.max_iters)) / 60 # of an update
-    fewest = -(-plan.max_iters // 250) * 100 # 40%: with fewer, it learns too little
-    iters = min(plan.max_iters, max(fewest, int(s['fit_minutes'] / minutes) // 100 * 100))
+    lengths = [plan.max_iters, *(math.ceil(plan.max_iters * part) for part in LENGTHS)]
+    iters = next((n for n in lengths if n * minutes <= s['fit_minutes']), lengths[-1])
     why = f', because {plan.max_iters:,} would take {plan.max_iters * minutes:.1f}' \
         if iters < plan.max_iters else ''
     say(f'an update takes {1000 * seconds:,.0f} ms on this machine: {iters:,} updates in about '
