@@ -2,6 +2,7 @@
 Throughput, latency and memory of training and generation on this machine, measured on random tokens.
 
     python bench.py                             # matmul and copy throughput, and a table of standard models
+    python bench.py --tables=decode             # one of the two tables
     python bench.py --arch=gpt2 --n_layer=12    # one model: any setting of the first group selects this
 """
 from configurator import configure
@@ -19,9 +20,10 @@ vocab_size = 4096 # rows of the embedding table
 optimizer = 'auto' # muon, adamw, or auto: muon for modern, adamw for gpt2
 
 # the measurement; the large standard models use fewer steps, warm-up steps and new tokens
+tables = 'train,decode' # what is measured: train, decode or both
 steps = 20 # timed updates; the median is reported
 warmup_steps = 3 # updates after the first one and before the timed ones
-new_tokens = 128 # tokens decoded one at a time, as far as the context reaches; 0: do not time generation
+new_tokens = 128 # tokens decoded one at a time, as far as the context reaches
 seed = 1337 # of weights and tokens
 profile = '' # write a Chrome trace of three updates of one model to this file, for perfetto; .gz compresses
 
@@ -79,9 +81,8 @@ WEIGHT_DTYPES = 'float32', 'bfloat16', 'int8' # that generation is timed with
 # the standard models: each row as gpt2 and as modern
 CASE = ('n_layer', 'n_head', 'n_embd', 'vocab_size', 'batch_size', 'block_size', 'steps', 'warmup_steps')
 CPU_CASES = ((4, 4, 128, 65, 12, 64, 20, 3), (6, 6, 384, 4096, 16, 256, 8, 1),
-             (12, 12, 768, 50304, 2, 256, 5, 1))
+             (12, 12, 768, 50304, 2, 256, 3, 0))
 GPU_CASES = (6, 6, 384, 65, 64, 256, 20, 3), (12, 12, 768, 50304, 64, 1024, 20, 3)
-LONG_CASE = 12, 12, 768, 50304, 8, 1024, 2, 0 # on a CPU, as gpt2 only: for its memory
 DECODE_CASE = 'n_layer', 'n_head', 'n_embd', 'vocab_size', 'block_size', 'new_tokens'
 DECODE_CASES = (12, 12, 768, 50304, 1024, 128), (6, 6, 384, 4096, 256, 245)
 
@@ -341,7 +342,6 @@ def standard_cases(device):
     """The settings of each standard model for the training table, a list of dicts."""
     on_gpu = device.startswith('cuda')
     rows = [(arch, *row) for row in (GPU_CASES if on_gpu else CPU_CASES) for arch in ('gpt2', 'modern')]
-    rows += [] if on_gpu else [('gpt2', *LONG_CASE)]
     return [dict(zip(('arch', *CASE), row, strict=True)) for row in rows]
 
 
@@ -353,7 +353,7 @@ def decode_cases(s):
 
 def run_case(case, s):
     """The figures of one case, measured in a process of its own, so that peak memory is that of this case."""
-    limited = {name: min(case[name], s[name]) for name in ('steps', 'warmup_steps')} | {'new_tokens': 0}
+    limited = {name: min(case[name], s[name]) for name in ('steps', 'warmup_steps')} | {'tables': 'train'}
     flags = [f'--{name}={value}' for name, value in (s | case | limited).items()]
     result = subprocess.run([sys.executable, os.path.abspath(__file__), *flags], capture_output=True,
                             encoding='utf-8')
@@ -387,10 +387,11 @@ def bench_all(cases, s, machine, card):
 def check(s, single):
     """SystemExit with all that is wrong with the settings s. single: whether one model is to be measured."""
     wrong = [f'{name}: expected at least {least}, got {s[name]}'
-             for least, names in ((1, ('batch_size', 'gradient_accumulation_steps', 'steps')),
-                                  (0, ('warmup_steps', 'new_tokens', 'peak_tflops', 'matmul_tflops',
-                                       'copy_gb_per_s')))
+             for least, names in ((1, ('batch_size', 'gradient_accumulation_steps', 'steps', 'new_tokens')),
+                                  (0, ('warmup_steps', 'peak_tflops', 'matmul_tflops', 'copy_gb_per_s')))
              for name in names if s[name] < least]
+    if not s['tables'] or not {*s['tables'].split(',')} <= {'train', 'decode'}:
+        wrong.append(f'tables: expected train, decode or train,decode, got {s["tables"]!r}')
     if s['optimizer'] not in ('auto', 'muon', 'adamw'):
         wrong.append(f'optimizer: expected auto, muon or adamw, got {s["optimizer"]!r}')
     if s['profile'] and not single:
@@ -419,13 +420,16 @@ def main():
                'compiled': compiling, 'threads': torch.get_num_threads(), 'date': date.today().isoformat()}
     card = f'{used_device} ({name}) | torch {torch.__version__} | {used_dtype} | ' \
         f'{"compiled" if compiling else "eager"} | {machine["date"]}'
-    if single:
-        found = config.settings | machine | bench_training(config.settings, machine, card)
+    found = config.settings | machine
+    if 'train' not in tables:
+        print(card)
+    elif single:
+        found |= bench_training(config.settings, machine, card)
     else:
-        found = bench_all(standard_cases(used_device), config.settings, machine, card)
-    if new_tokens:
-        print(table_head('weights', DECODE_COLUMNS), flush=True)
+        found |= bench_all(standard_cases(used_device), config.settings, machine, card)
+    if 'decode' in tables:
         cases = [config.settings] if single else decode_cases(config.settings)
+        print(table_head('weights', DECODE_COLUMNS), flush=True)
         found['decode'] = [row for case in cases for row in bench_decoding(case, used_device, compiling)]
         found |= by_dtype(found['decode'][:len(WEIGHT_DTYPES)])
     print(json.dumps(found))

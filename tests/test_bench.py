@@ -36,7 +36,7 @@ def figures(result):
 @pytest.mark.parametrize('flag, optimizers', [
     ('--arch=gpt2', ['AdamW']), ('--optimizer=adamw', ['AdamW']), ('--peak_tflops=2', ['Muon', 'AdamW'])])
 def test_the_last_line_is_json_with_all_settings_and_figures_that_agree(bench, tmp_path, flag, optimizers):
-    result = bench('--gradient_accumulation_steps=3', '--dtype=float32', '--new_tokens=0', flag)
+    result = bench('--gradient_accumulation_steps=3', '--dtype=float32', '--tables=train', flag)
     found, card = figures(result), result.out.splitlines()[0]
     assert found.keys() == script.config.settings.keys() | {
         'device_name', 'torch', 'compiled', 'threads', 'date', 'n_params', 'optimizers', 'first_step_s',
@@ -77,7 +77,7 @@ def test_loading_is_timed_apart_warmup_does_not_count_and_the_roofline_has_its_u
 def test_float32_is_measured_in_the_precision_that_train_py_sets(bench, monkeypatch):
     devices = []
     monkeypatch.setattr('lib.device.set_up_backend', devices.append)
-    figures(bench('--new_tokens=0', '--dtype=float32'))
+    figures(bench('--tables=train', '--dtype=float32'))
     setup_machine('cpu', 'float32', 'false', 'auto')
     monkeypatch.setattr(compare_worker, 'set_up_backend', devices.append)
     compare_worker.pocketgpt_model({**TINY, 'seed': 1, 'batch_size': 1, 'device': 'cpu', 'dtype': 'float32',
@@ -86,15 +86,16 @@ def test_float32_is_measured_in_the_precision_that_train_py_sets(bench, monkeypa
 
 
 def test_a_profile_is_a_trace_of_three_updates(bench, tmp_path):
-    figures(bench('--profile=file', '--new_tokens=0'))
+    figures(bench('--profile=file', '--tables=train'))
     events = json.loads((tmp_path / 'file').read_text())['traceEvents']
     assert [event.get('name') for event in events].count('Optimizer.step#Muon.step') == 3
     assert 'add a setting of its shape' in run('bench.py', '--profile=x', cwd=tmp_path).message # of one model
 
 
 def test_decoding_is_timed_for_each_weight_dtype_with_its_gemv_lower_bound(bench):
-    result = bench()
+    result = bench('--tables=decode')
     found = figures(result)
+    assert 'step_ms' not in found and 'step_ms' in figures(bench('--tables=train,decode'))
     assert [row['weight_dtype'] for row in found['decode']] == ['float32', 'bfloat16', 'int8']
     for row in found['decode']:
         assert math.isclose(row['tokens_per_second'], 1e3 / row['decode_ms'])
@@ -121,7 +122,8 @@ def test_the_gemv_lower_bound_reads_each_matrix_once(dtype, n_bytes):
 
 
 @pytest.mark.parametrize('flag, message', [
-    ('--steps=0', 'steps: expected at least 1'), ('--new_tokens=-1', 'new_tokens: expected at least 0'),
+    ('--steps=0', 'steps: expected at least 1'), ('--new_tokens=0', 'new_tokens: expected at least 1'),
+    ('--tables=train,x', "got 'train,x'"), ('--tables=', 'expected train, decode or'),
     ('--n_head=3', 'n_embd must be a multiple of n_head'), ('--optimizer=sgd', "got 'sgd'"),
     ('--dtype=half', "got 'half'"), ('--device=tpu', "got 'tpu'"), ('--compile=maybe', "got 'maybe'"),
     ('--profile=none/x.json', 'expected a writable file in an existing folder'),
@@ -135,7 +137,7 @@ def test_the_standard_models_have_the_sizes_of_gpt2():
     with torch.device('meta'):
         models = map(script.build_model, script.standard_cases('cpu') + script.standard_cases('cuda'))
         assert [round(model.n_params() / 1e6, 1) for model in models] == [
-            0.8, 0.8, 12.3, 13.8, 123.8, 162.2, 124.4, 10.7, 10.7, 124.4, 162.2]
+            0.8, 0.8, 12.3, 13.8, 123.8, 162.2, 10.7, 10.7, 124.4, 162.2]
 
 
 @pytest.mark.parametrize('peak, columns', [(0.0, 9), (2.0, 10)])
@@ -154,7 +156,7 @@ def test_each_case_of_the_table_has_peak_memory_of_its_own(capsys):
     s = script.config.settings | {'steps': 2, 'matmul_tflops': 0.5}
     found = script.bench_all([CASE | {'steps': 50}], s, {'device': 'cpu', 'dtype': 'bfloat16'}, 'a card')
     good, = found['cases']
-    assert (good['steps'], good['new_tokens'], good['matmul_tflops'], good['arch']) == (2, 0, 0.5, 'gpt2')
+    assert (good['steps'], good['tables'], good['matmul_tflops'], good['arch']) == (2, 'train', 0.5, 'gpt2')
     assert good['copy_gb_per_s'] == found['roofline']['copy_gb_per_s'] # measured once
     assert 10 ** 7 < good['peak_memory_bytes'] < ballast.nbytes
     headings, units, row = capsys.readouterr().out.splitlines()[2:]

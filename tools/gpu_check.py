@@ -262,7 +262,7 @@ def run_bench(*flags, cache):
 def check_training(table, device, can_compile):
     shape = SMALL if smoke_test else GPT2_124M
     flags = [f'--{name}={value}' for name, value in shape.items()]
-    flags += [f'--device={device}', f'--batch_size={2 if smoke_test else batch_size}', '--new_tokens=0']
+    flags += [f'--device={device}', f'--batch_size={2 if smoke_test else batch_size}', '--tables=train']
     known = []
     for arch in ARCHS:
         with tempfile.TemporaryDirectory() as cache:
