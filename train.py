@@ -149,7 +149,7 @@ from lib.plan import (
 from lib.recipe import OPTIMIZERS, choose_optimizer
 from lib.recorder import Recorder, lock_run_dir
 from lib.signals import StopSignals, stop_and_minutes, values_to_reduce
-from lib.timing import typical_seconds
+from lib.timing import median_seconds
 from model import GPT, GPTConfig
 
 # ---- settings ----
@@ -427,13 +427,13 @@ def train(run, plan, recorder, s, signals):
 
 
 def update_seconds(run, s):
-    """Typical seconds of an update, from 20 that change a run which is then thrown away."""
+    """Median seconds of 20 updates, which change a run that is then thrown away."""
     machine = run.machine
     batches = load_micro_batches(run.train_tokens, s, run.config.block_size, 0, machine.device, machine.rank,
                                  machine.world_size)
     with run.explain_oom():
-        seconds = typical_seconds(machine.device, 20, train_step, run.model, run.optimizers, batches,
-                                  machine.autocast(), run.scaler, s['grad_clip'])
+        seconds = median_seconds(machine.device, 20, train_step, run.model, run.optimizers, batches,
+                                 machine.autocast(), run.scaler, s['grad_clip'])
     return sum_over_ranks([seconds], machine.device)[0] / machine.world_size
 
 

@@ -32,11 +32,6 @@ def median_seconds(device, count, function, *args):
     return median([timed(device, function, *args)[1] for _ in range(count + 1)][1:])
 
 
-def typical_seconds(device, count, function, *args):
-    """Lower quartile of the wall-clock seconds of count calls; the first and interrupted ones are slow."""
-    return sorted(timed(device, function, *args)[1] for _ in range(count))[count // 4]
-
-
 def matmul_throughput(device, dtype, n):
     """TFLOP/s of the product of two n x n matrices of dtype, given by its name."""
     a, b = (torch.randn(n, n, device=device).to(getattr(torch, dtype)) for _ in range(2))

@@ -155,6 +155,14 @@ def test_a_run_that_diverges_is_one_line_and_keeps_the_good_files(train, tmp_pat
     assert len(log_of(tmp_path / 'out', 'skipped')) == result.out.count('update skipped (')
 
 
+def test_the_weights_before_skipped_updates_that_end_a_run_are_not_saved(train, tmp_path, monkeypatch):
+    real = model.cross_entropy_sum # infinite in training, finite where weights are checked before a save
+    monkeypatch.setattr(model, 'cross_entropy_sum',
+                        lambda *args: real(*args) * (math.inf if torch.is_grad_enabled() else 1))
+    assert '3 times in a row' in mistake(train('--max_iters=9', '--max_bad_steps=3', *BRIEF))
+    assert not list(tmp_path.rglob('*.pt'))
+
+
 def monitored(losses, norm=1.0, scaled=False, max_bad_steps=10):
     """(StepMonitor that has read these losses, what it logged)."""
     records = []
