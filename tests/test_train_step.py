@@ -37,7 +37,7 @@ def batch_of(count, seed=0):
 def model_and_optimizers(kind='muon', **more):
     torch.manual_seed(0)
     model = GPT(GPTConfig(**SHAPE | more))
-    return model, make_optimizers(model, kind, 3e-3, 0.02, 0.0, (0.9, 0.95))
+    return model, make_optimizers(model, kind, 3e-3, 0.02, 0.1, (0.9, 0.95))
 
 
 @pytest.mark.parametrize('kind', ['muon', 'adamw'])
