@@ -1,4 +1,5 @@
 """A run that stops, for whatever reason, and continues: exactly, or with one line that says why not."""
+import functools
 import os
 import shlex
 import shutil
@@ -8,9 +9,22 @@ import time
 import conftest
 import pytest
 import torch
-from conftest import TINY, assert_same_run, files, fork, log_of, mistake, prepared, read, run, run_forked
+from conftest import (
+    TINY,
+    assert_same_run,
+    files,
+    fork,
+    in_child,
+    log_of,
+    mistake,
+    prepared,
+    read,
+    run,
+    run_forked,
+)
 
 from lib.checkpoint import save
+from lib.signals import StopSignals
 
 BRIEF = '--eval_tokens=256', '--lr_decay_iters=9'
 
@@ -25,6 +39,20 @@ def test_three_updates_and_three_after_resuming_equal_six_bit_for_bit(train, tmp
     assert_same_run(tmp_path / 'cut', tmp_path / 'whole')
     finished = train('--max_iters=6', '--out_dir=cut', '--init_from=auto', *BRIEF, *flags)
     assert finished.status == 0 and 'cut is already at iter 6 of 6: nothing to do' in finished.out
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_the_second_signal_of_a_kind_ends_the_process_and_under_nohup_a_closed_terminal_does_not():
+    def run_under_nohup(*numbers):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signals = StopSignals()
+        for number in numbers:
+            signal.raise_signal(number)
+        assert signals.received == ['SIGTERM', 'SIGINT'][:len(numbers) - 1]
+
+    for more, status in ((signal.SIGINT,), 0), ((signal.SIGTERM,), -signal.SIGTERM):
+        words = signal.SIGHUP, signal.SIGTERM, *more
+        assert in_child(functools.partial(run_under_nohup, *words)) == status
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
