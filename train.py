@@ -45,7 +45,7 @@ mimetic_init = True # of attention (arXiv 2305.09828): helps on BPE tokens, hurt
 # length; the first limit reached ends the run, and one on the command line replaces those of config files
 max_iters = 0 # updates; 0: no limit
 epochs = 0.0 # passes over the training text; 0: no limit
-fit_minutes = 0.0 # shorten a new run that would take longer, at most to 40% of max_iters; 0: off
+fit_minutes = 0.0 # shorten a new run that would take longer, at most to half of max_iters; 0: off
 max_minutes = 0.0 # of training, over all resumes; the learning rate then follows elapsed time; 0: no limit
 patience = 0 # stop after this many evaluations in a row without a new best; 0: never
 

@@ -19,7 +19,7 @@ from lib.recipe import choose_optimizer
 from model import GPT, GPTConfig
 
 COMPILED_PASSES = 500 # on an H200, compiling takes 3 to 10 s and saves 5 to 50 ms in each
-LENGTHS = 0.8, 0.64, 0.5, 0.4 # of a run that is shortened; with less, the first run's model learns too little
+LENGTHS = 0.8, 0.64, 0.5 # of a run that is shortened; with less, the first run's model learns too little
 DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
 
 

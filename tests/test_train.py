@@ -178,12 +178,12 @@ def test_a_run_that_was_shortened_to_fit_ends_there_and_resumes_with_the_same_le
     (tmp_path / 'long.py').write_text('max_iters = 200; fit_minutes = 1e-6')
     words = 'long.py', f'--dataset={dataset}', *TINY, '--eval_interval=0'
     first = run('train.py', *words, cwd=tmp_path)
-    assert 'because 200 would take' in first.out and 'iter 80/80 | val' in first.out, first
-    assert read(tmp_path / 'out-long' / 'ckpt.pt')['settings']['max_iters'] == 80
+    assert 'because 200 would take' in first.out and 'iter 100/100 | val' in first.out, first
+    assert read(tmp_path / 'out-long' / 'ckpt.pt')['settings']['max_iters'] == 100
     again = run('train.py', *words, '--init_from=resume', cwd=tmp_path)
-    assert 'already at iter 80 of 80' in again.out and ' on this machine' not in again.out
-    longer = run('train.py', *words, '--init_from=resume', '--max_iters=82', cwd=tmp_path)
-    assert 'iter 82/82 | val' in longer.out
+    assert 'already at iter 100 of 100' in again.out and ' on this machine' not in again.out
+    longer = run('train.py', *words, '--init_from=resume', '--max_iters=102', cwd=tmp_path)
+    assert 'iter 102/102 | val' in longer.out
 
 
 @pytest.mark.parametrize('flag, said', [
