@@ -155,7 +155,7 @@ def test_a_short_run_does_without_torch_compile_unless_it_was_asked_for(settings
 
 @pytest.mark.parametrize('seconds, settings, iters, minutes', [
     (0.01, {}, 1900, 0.3), (0.1, {}, 1900, 3.2), (0.16, {}, 1520, 4.1), (0.2, {}, 1216, 4.1),
-    (0.26, {}, 950, 4.1), (9.9, {}, 950, 156.8),
+    (0.26, {}, 950, 4.1), (9.9, {}, 950, 156.9),
     (0.2, {'eval_interval': 1}, 950, 3.7), # 1000 tokens of val are half an update, so a sixth of its time
     (0.2, {'eval_interval': 1, 'eval_tokens': 100}, 1216, 4.1)])
 def test_a_run_is_shortened_to_the_updates_that_take_fit_minutes(seconds, settings, iters, minutes, capsys):
