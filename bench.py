@@ -19,8 +19,8 @@ n_embd = 128 # embedding dimension
 vocab_size = 4096 # rows of the embedding table
 optimizer = 'auto' # muon, adamw, or auto: muon for modern, adamw for gpt2
 
-# the measurement; the large standard models use fewer steps, warm-up steps and new tokens
-tables = 'train,decode' # what is measured: train, decode or both
+# the measurement; the standard models use at most their own steps and warm-up steps, and their own new_tokens
+tables = 'train,decode' # tables to measure: train, decode or train,decode
 steps = 20 # timed updates; the median is reported
 warmup_steps = 3 # updates after the first one and before the timed ones
 new_tokens = 128 # tokens decoded one at a time, as far as the context reaches
@@ -65,7 +65,7 @@ from lib.device import (
     choose_dtype,
     peak_flops,
     prepare_model,
-    set_up_backend,
+    set_up_device,
 )
 from lib.generate import generate
 from lib.optim import make_optimizers
@@ -401,6 +401,8 @@ def check(s, single):
     if os.path.isdir(s['profile']) or not os.path.isdir(folder) \
             or not os.access(s['profile'] if os.path.exists(s['profile']) else folder, os.W_OK):
         wrong.append(f'profile: expected a writable file in an existing folder, got {s["profile"]!r}')
+    if s['profile'] and 'train' not in s['tables']:
+        wrong.append('profile: expected the table train among tables, since it traces updates; leave it out')
     if wrong:
         raise SystemExit('bench.py: ' + '; '.join(wrong))
     with torch.device('meta'): # takes no memory
@@ -412,7 +414,7 @@ def main():
     check(config.settings, single)
     used_device, _ = choose_device(device)
     used_dtype, _ = choose_dtype(dtype, used_device)
-    set_up_backend(used_device)
+    set_up_device(used_device)
     compiling, _ = choose_compile(compile, used_device)
     name = torch.cuda.get_device_name(used_device) if used_device.startswith('cuda') \
         else f'{torch.get_num_threads()} threads'
@@ -420,7 +422,8 @@ def main():
                'compiled': compiling, 'threads': torch.get_num_threads(), 'date': date.today().isoformat()}
     card = f'{used_device} ({name}) | torch {torch.__version__} | {used_dtype} | ' \
         f'{"compiled" if compiling else "eager"} | {machine["date"]}'
-    found = config.settings | machine
+    found = {name: value for name, value in config.settings.items()
+             if single or name not in SELECTS_ONE_MODEL | {'matmul_tflops', 'copy_gb_per_s'}} | machine
     if 'train' not in tables:
         print(card)
     elif single:

@@ -491,7 +491,7 @@ def start(s, typed, given, run_dir, world_size):
     folder, meta = prepare_data(s, run_dir, checkpoint, path, resuming, world_size)
     machine = setup_machine(s['device'], s['dtype'], s['compile'], s['backend'])
     if resuming:
-        check_same_data(s, folder, meta, checkpoint, path)
+        check_same_data(folder, meta, checkpoint, path)
     model_config = choose_config(checkpoint, path, s, typed, given, meta, machine.on_gpu)
     plan = make_plan(s, typed, model_config, meta)
     print_plan(s, plan, model_config, folder, meta)

@@ -32,9 +32,10 @@ SEPARATOR = '<|endoftext|>' # between documents, in files and as eot's name
 PATTERN = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
            r'|\s*[\r\n]+|\s+(?!\S)|\s+')
 OLD_PATTERN = r"[ '’]?[\p{L}\p{M}]+| ?\p{N}{1,3}| ?[^\s\p{L}\p{M}\p{N}]+|\s+" # of older vocabularies
-# where no piece of any tokenizer here goes on; punctuation takes the line ends after it along
-BOUNDARY = re.compile(r'(?<=[^\W_])[ \n]|(?<=\S) ')
-MAX_PART = 1 << 19 # characters; tiktoken's regex engine fails at a million of white space
+# positions where each pattern here, and GPT-2's, begins a new piece; in PATTERN punctuation includes the
+# line ends after it, so before a line end only a letter or digit will do
+BOUNDARY = re.compile(r'(?<=\S) |(?<=[^\W_])\n|(?<=\S\n)(?=\S)')
+MAX_PART = 1 << 19 # characters; tiktoken's regex engine gives up on a million white-space characters in a row
 SAMPLE = 20_000_000 # characters that a vocabulary is learned from
 MAX_WORD, MAX_DISTINCT = 64, 4 << 20 # bytes of a word and of all different words, see count_words
 # Of default_vocab_size. Measured in November 2026 with a small model on 134 kB of Markdown: the best
@@ -112,7 +113,7 @@ class BPETokenizer:
         return [i for part, _ in parts(text) for i in self.encoding.encode_ordinary(part)]
 
     def encode_batch(self, texts):
-        """The ids of each text, none of which is longer than the parts() of a text."""
+        """A list of ids for each of texts, strings of at most MAX_PART characters, as parts() yields."""
         return self.encoding.encode_ordinary_batch(texts, num_threads=os.cpu_count() or 1)
 
     def decode(self, ids):
@@ -167,10 +168,10 @@ def load_gpt2():
 
 def parts(text, size=MAX_PART):
     """
-    A text as (part, whether it is the last), each of at most `size` characters.
+    Yield (part of a text, whether it is the last), each of at most size >= 2 characters.
 
-    They are cut where no token spans the position, so they have the ids of the whole. Only where half of
-    `size` has no such position, a part ends anywhere.
+    A part ends at a BOUNDARY, so that the parts have the ids of the whole text. If the second half of a part
+    has none, it ends after size characters, and the ids there may differ.
     """
     start = 0
     while len(text) - start > size:

@@ -33,7 +33,7 @@ PEAK_TFLOPS = {
     'RTX A6000': 155, 'RTX 5090': 210, 'RTX 4090': 165, 'RTX 4080 SUPER': 104, 'RTX 4080': 97,
     'RTX 3090 Ti': 80, 'RTX 3090': 71, 'V100-SXM2': 125, 'V100-SXM3': 125, 'V100-PCIE': 112, 'T4': 65}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3 # of mallopt, from glibc's malloc.h
-GRAPH_FLOPS = 5e12 # of a forward and backward pass; with fewer, launching kernels takes longer than they do
+GRAPH_FLOPS = 5e12 # of both passes; with fewer, launching the kernels takes longer than running them
 # a card of these variants is slower or faster than the card without; a MIG slice has a part of it
 OTHER_CARD = r' (Ti|SUPER|D|Laptop|NVL|PCIe)\b|.* MIG\b'
 
@@ -80,7 +80,7 @@ def setup_machine(device, dtype, compile, backend):
                          'which applies updates that are not finite; update torch, or use --device=cpu')
     rank, world_size, rank_device = join_process_group(device, backend)
     dtype, dtype_reason = choose_dtype(dtype, rank_device)
-    set_up_backend(rank_device)
+    set_up_device(rank_device)
     use_compile, compile_reason = choose_compile(compile, rank_device)
     say(f'torch {torch.__version__} | device {device} ({device_reason}) | dtype {dtype} ({dtype_reason}) | '
           f'compile {"on" if use_compile else "off"} ({compile_reason})'
@@ -147,24 +147,27 @@ def choose_dtype(wanted, device):
             ('float32', 'compute capability below 7.0')
     if kind == 'cpu':
         # without such instructions, bfloat16 is up to ten times slower than float32
-        can = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
-        may = torch.backends.cpu.get_cpu_capability() != 'AVX2' # as ATEN_CPU_CAPABILITY may limit it
-        found = [name for name in ('avx512_bf16', 'amx_bf16') if may and can.get(name)]
+        features = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
+        found = [name for name in ('avx512_bf16', 'amx_bf16') if features.get(name)]
+        capability = torch.backends.cpu.get_cpu_capability()
+        if found and capability in ('AVX2', 'NO AVX', 'DEFAULT'):
+            return 'float32', f'ATEN_CPU_CAPABILITY limits torch to {capability}'
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
     return 'float32', 'bfloat16 is not complete on mps'
 
 
-def set_up_backend(device):
+def set_up_device(device):
     """
-    Let a GPU multiply float32 in TF32, whose factors have 10 bits, and glibc's malloc keep freed memory.
+    Allow TF32 in float32 matrix products on a GPU, and make glibc's malloc reuse freed memory.
 
-    It returns large blocks to Linux otherwise, and page faults took a fifth of the time of the first run.
+    By default malloc returns large blocks to the kernel, and every new tensor costs page faults.
     """
     if device.startswith('cuda'):
         torch.set_float32_matmul_precision('high')
     if sys.platform == 'linux' and hasattr(libc := ctypes.CDLL(None), 'mallopt'):
-        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) # bytes; larger blocks are returned at once
-        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) # bytes that may be free at the end of the heap
+        # before 2.35, glibc accepts at most 32 MB; the other threshold alone would end its own adjustment
+        if libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 1 << 25):
+            libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) # bytes that may be free at the end of the heap
 
 
 def choose_compile(wanted, device):

@@ -19,7 +19,7 @@ from lib.recipe import choose_optimizer
 from model import GPT, GPTConfig
 
 COMPILED_PASSES = 500 # on an H200, compiling takes 3 to 10 s and saves 5 to 50 ms in each
-LENGTHS = 0.8, 0.64, 0.5 # of a run that is shortened; with less, the first run's model learns too little
+LENGTHS = 0.8, 0.64, 0.5 # fractions of max_iters for a shortened run; below half, the model learns too little
 DEFAULT_LIMITS = 1000, 10, 0 # max_iters, epochs, max_minutes of a run for which nothing says how long it is
 
 
@@ -109,9 +109,10 @@ def should_fit_length(s, typed, plan, resuming):
 
 def fit_length(s, plan, meta, seconds):
     """
-    The settings s, with the largest max_iters that takes no longer than fit_minutes, or the smallest.
+    The settings s with max_iters shortened, if need be, so that the run takes at most fit_minutes.
 
-    It is max_iters times one of LENGTHS: few different ones, whose losses can be compared with recorded ones.
+    It is the full length or one of LENGTHS of it, the shortest if none fits: few lengths, so that losses can
+    be compared with recorded ones.
     seconds: of an update. A forward pass, as in an evaluation, takes a third of that for as many tokens.
     """
     n_val = meta['splits']['val']['tokens']
@@ -212,7 +213,8 @@ def resumed_settings(s, typed, given, checkpoint, path):
     """
     before = checkpoint['settings']
     fitted = {'max_iters'} if before.get('fit_minutes') else set()
-    for name in ('input', 'max_samples') + ('dataset',) * bool(before.get('input')):
+    # without --input, check_same_data compares the tokens of the dataset
+    for name in ('input', 'max_samples', 'dataset') if before.get('input') else ('input', 'max_samples'):
         if name in given and not same_path(s[name], before.get(name, s[name])):
             raise SystemExit(f'{path}: expected --{name}={before[name]}, which it was trained on, got '
                              f'{s[name]}; leave it out, or start a new run from its weights: '
@@ -227,7 +229,7 @@ def same_path(a, b):
     return a == b or (isinstance(a, str) and a and b and os.path.realpath(a) == os.path.realpath(b))
 
 
-def check_same_data(s, folder, meta, checkpoint, path):
+def check_same_data(folder, meta, checkpoint, path):
     """SystemExit if a resumed run would continue on other tokens than those that it was trained on."""
     found = bins.data_checksum(meta)
     if checkpoint.get('data_sha256', found) != found:

@@ -76,10 +76,10 @@ def test_loading_is_timed_apart_warmup_does_not_count_and_the_roofline_has_its_u
 
 def test_float32_is_measured_in_the_precision_that_train_py_sets(bench, monkeypatch):
     devices = []
-    monkeypatch.setattr('lib.device.set_up_backend', devices.append)
+    monkeypatch.setattr('lib.device.set_up_device', devices.append)
     figures(bench('--tables=train', '--dtype=float32'))
     setup_machine('cpu', 'float32', 'false', 'auto')
-    monkeypatch.setattr(compare_worker, 'set_up_backend', devices.append)
+    monkeypatch.setattr(compare_worker, 'set_up_device', devices.append)
     compare_worker.pocketgpt_model({**TINY, 'seed': 1, 'batch_size': 1, 'device': 'cpu', 'dtype': 'float32',
                                     'compile': False, 'learning_rate': 1e-3, 'betas': (0.9, 0.95)})
     assert devices == ['cpu'] * 3
@@ -123,13 +123,14 @@ def test_the_gemv_lower_bound_reads_each_matrix_once(dtype, n_bytes):
 
 @pytest.mark.parametrize('flag, message', [
     ('--steps=0', 'steps: expected at least 1'), ('--new_tokens=0', 'new_tokens: expected at least 1'),
+    ('--tables=decode --profile=x.json', 'the table train among'),
     ('--tables=train,x', "got 'train,x'"), ('--tables=', 'expected train, decode or'),
     ('--n_head=3', 'n_embd must be a multiple of n_head'), ('--optimizer=sgd', "got 'sgd'"),
     ('--dtype=half', "got 'half'"), ('--device=tpu', "got 'tpu'"), ('--compile=maybe', "got 'maybe'"),
     ('--profile=none/x.json', 'expected a writable file in an existing folder'),
     ('--profile=.', 'expected a writable file in an existing folder')])
 def test_a_wrong_setting_ends_in_one_line_before_anything_is_timed(bench, flag, message):
-    result = bench(flag)
+    result = bench(*flag.split())
     assert message in mistake(result) and not result.out
 
 

@@ -68,10 +68,10 @@ def test_a_gpu_without_kernels_here_is_one_line_and_auto_is_the_cpu(capability, 
 def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only_on_request(monkeypatch):
     with open('/proc/cpuinfo', encoding='utf-8') as file:
         words = set(file.read().split())
-    for capability in 'AVX512', 'AVX2': # the latter also by ATEN_CPU_CAPABILITY=avx2
+    for capability in 'AVX512', 'AVX2', 'DEFAULT': # the latter two also by ATEN_CPU_CAPABILITY
         monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda found=capability: found)
         dtype, reason = choose_dtype('auto', 'cpu')
-        can = words & {'avx512_bf16', 'amx_bf16'} and capability != 'AVX2'
+        can = words & {'avx512_bf16', 'amx_bf16'} and capability == 'AVX512'
         assert dtype == ('bfloat16' if can else 'float32') and reason
     assert choose_dtype('auto', 'mps')[0] == 'float32'
     assert choose_dtype('bfloat16', 'mps') == ('bfloat16', 'requested')
@@ -84,14 +84,17 @@ def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only
 @pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallopt'),
                     reason='only for the malloc of glibc')
 def test_freed_memory_is_used_again_without_page_faults():
-    code = ('import resource, torch; from lib.device import set_up_backend; {}; faults = []\n'
+    code = ('import resource, torch; from lib.device import set_up_device; {}; faults = []\n'
             'for _ in range(20):\n'
-            '    torch.ones(9_000_000)\n' # 36 MB, more than malloc keeps by itself
+            '    blocks = [torch.ones(6_000_000) for _ in range(4)]\n' # 24 MB each; malloc trims above 48 MB
+            '    del blocks\n'
             '    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n'
             'print(faults[-1] - faults[9])')
-    words = [[sys.executable, '-c', code.format(call)] for call in ('set_up_backend("cpu")', '0')]
+    words = [[sys.executable, '-c', code.format(call)] for call in ('set_up_device("cpu")', 'pass')]
     kept, default = (int(subprocess.run(w, cwd=REPO, capture_output=True, check=True).stdout) for w in words)
-    assert kept < 100 < default
+    if not default:
+        pytest.skip('page faults are not counted here, or another malloc is loaded')
+    assert kept < default / 10
 
 
 PEAKS = { # {teraflops of dense matrices in bfloat16: the cards}

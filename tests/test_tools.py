@@ -56,12 +56,13 @@ def test_all_settings_that_influence_the_loss_are_compared(trained, monkeypatch,
 
 
 def test_each_recorded_config_still_has_its_losses():
-    recorded = Path(REPO, 'tools', 'reference_losses.json').read_text(encoding='utf-8')
-    for entry in json.loads(recorded):
+    recorded = json.loads(Path(REPO, 'tools', 'reference_losses.json').read_text(encoding='utf-8'))
+    for entry in recorded:
         settings = check_loss.config_settings(os.path.join(REPO, entry['what'].split(',')[0]))
         if 'updates' in entry['what']: # shortened to what fit_minutes allows
             lengths = [math.ceil(settings['max_iters'] * part) for part in LENGTHS]
-            assert entry['settings']['max_iters'] in lengths and f'{lengths[0]:,} updates' in recorded
+            assert {entry['settings']['max_iters'] for entry in recorded} > set(lengths)
+            assert entry['settings']['max_iters'] in lengths
             settings['max_iters'] = entry['settings']['max_iters']
         assert check_loss.differences(entry, settings, entry['tokenizer']) == [] and entry['runs']
     assert check_loss.NO_INFLUENCE <= check_loss.train.config.settings.keys()

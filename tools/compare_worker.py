@@ -37,7 +37,7 @@ from lib.device import (
     choose_dtype,
     peak_flops,
     prepare_model,
-    set_up_backend,
+    set_up_device,
 )
 from lib.generate import Sampling, generate, make_noise
 from lib.optim import all_groups, lr_multiplier, make_optimizers
@@ -56,7 +56,7 @@ def pocketgpt_model(p):
     torch.manual_seed(p['seed'])
     model = build_model(p).to(p['device'])
     dtype, _ = choose_dtype(p['dtype'], p['device'])
-    set_up_backend(p['device'])
+    set_up_device(p['device'])
     optimizers = make_optimizers(model, 'auto', p['learning_rate'], 0.02, 0.1, p['betas'], dtype)
     trainer = Machine(p['device'], dtype, p['compile'])
     prepare_model(model, p['batch_size'], trainer)
