@@ -1,7 +1,7 @@
 """What is chosen on which machine, the processes of torchrun, memory estimates, and their messages."""
-import ctypes
 import math
 import os
+import platform
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -81,20 +81,17 @@ def test_a_cpu_gets_bfloat16_only_with_instructions_for_it_and_an_apple_gpu_only
         assert device.peak_flops('cpu', dtype) == device.peak_flops('mps', dtype) == 0.0 # unknown
 
 
-@pytest.mark.skipif(sys.platform != 'linux' or not hasattr(ctypes.CDLL(None), 'mallopt'),
-                    reason='only for the malloc of glibc')
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc' or TorchVersion(platform.libc_ver()[1]) < '2.35',
+                    reason='needs glibc 2.35')
 def test_freed_memory_is_used_again_without_page_faults():
     code = ('import resource, torch; from lib.device import set_up_device; {}; faults = []\n'
             'for _ in range(20):\n'
-            '    blocks = [torch.ones(6_000_000) for _ in range(4)]\n' # 24 MB each; malloc trims above 48 MB
-            '    del blocks\n'
+            '    torch.ones(9_000_000)\n' # 36 MB, more than malloc keeps by itself, or before 2.35 at all
             '    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)\n'
             'print(faults[-1] - faults[9])')
     words = [[sys.executable, '-c', code.format(call)] for call in ('set_up_device("cpu")', 'pass')]
     kept, default = (int(subprocess.run(w, cwd=REPO, capture_output=True, check=True).stdout) for w in words)
-    if not default:
-        pytest.skip('page faults are not counted here, or another malloc is loaded')
-    assert kept < default / 10
+    assert kept <= default / 10 # both 0 where another malloc is loaded, or page faults are not counted
 
 
 PEAKS = { # {teraflops of dense matrices in bfloat16: the cards}
