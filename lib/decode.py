@@ -68,7 +68,7 @@ def last_logits(model, idx, cache, n_vocab=0, count=1):
 
 
 def decoding_kernels(idx):
-    """Attention without cuDNN, which builds a plan for each number of keys: 38 instead of 3.5 ms a token."""
+    """Attention without cuDNN, which builds a plan for each number of keys: slow in decoding."""
     no_cudnn = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     return sdpa_kernel(no_cudnn) if idx.is_cuda else nullcontext()
 

@@ -149,23 +149,18 @@ def choose_dtype(wanted, device):
         # without such instructions, bfloat16 is up to ten times slower than float32
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, 'get_capabilities') else {}
         found = [name for name in ('avx512_bf16', 'amx_bf16') if features.get(name)]
-        capability = torch.backends.cpu.get_cpu_capability()
-        if found and capability in ('AVX2', 'NO AVX', 'DEFAULT'):
+        if found and (capability := torch.backends.cpu.get_cpu_capability()) in ('AVX2', 'NO AVX', 'DEFAULT'):
             return 'float32', f'ATEN_CPU_CAPABILITY limits torch to {capability}'
         return ('bfloat16', f'the CPU has {found[0]}') if found else ('float32', 'no bfloat16 instructions')
     return 'float32', 'bfloat16 is not complete on mps'
 
 
 def set_up_device(device):
-    """
-    Allow TF32 in float32 matrix products on a GPU, and make glibc's malloc reuse freed memory.
-
-    By default malloc returns large blocks to the kernel, and every new tensor costs page faults.
-    """
+    """Allow TF32 in float32 products on a GPU; let malloc reuse freed memory, which saves page faults."""
     if device.startswith('cuda'):
         torch.set_float32_matmul_precision('high')
     if sys.platform == 'linux' and hasattr(libc := ctypes.CDLL(None), 'mallopt'):
-        # before 2.35, glibc accepts at most 32 MB; the other threshold alone would end its own adjustment
+        # glibc accepts 1 GB from 2.35 on, else 32 MB; the second call alone would freeze the first at 128 kB
         if libc.mallopt(M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(M_MMAP_THRESHOLD, 1 << 25):
             libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1) # bytes that may be free at the end of the heap
 
