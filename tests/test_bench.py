@@ -70,9 +70,13 @@ def test_loading_is_timed_apart_warmup_does_not_count_and_the_roofline_has_its_u
     assert found == pytest.approx({'first_step_s': 0.2, 'step_ms': 30, 'step_ms_min': 20, 'step_ms_max': 40,
                                    'data_ms': 5})
     with monkeypatch.context() as patch: # the first call is a warm-up
-        seconds = iter([9, 3, 1, 2])
         patch.setattr(timing, 'timed', lambda *args: (None, next(seconds)))
+        seconds = iter([9, 3, 1, 2])
         assert timing.median_seconds('cpu', 3, abs) == 2
+        seconds = iter([0.1, 3, 1, 2]) # a warm-up call is not timed, however fast
+        assert timing.fastest_seconds('cpu', 3, abs) == 1
+        seconds = iter([1] + [2] * 9 + [0.5]) # one undisturbed call of ten says what the device can reach
+        assert timing.matmul_throughput('cpu', 'float32', 100) == pytest.approx(2 * 100 ** 3 / 0.5 / 1e12)
     monkeypatch.setattr(timing.time, 'perf_counter', itertools.count(0, 0.5).__next__) # half a second each
     assert timing.matmul_throughput('cpu', 'float32', 100) == pytest.approx(2 * 100 ** 3 / 0.5 / 1e12)
     assert timing.copy_bandwidth('cpu', 4000) == pytest.approx(2 * 4000 / 0.5 / 1e9)
