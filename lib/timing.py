@@ -33,11 +33,7 @@ def median_seconds(device, count, function, *args):
 
 
 def fastest_seconds(device, count, function, *args):
-    """
-    Wall-clock seconds of the fastest of count calls, after one warm-up call: for what a device can reach.
-
-    Other programs only ever slow a call down, and a rate above this limit would make no sense.
-    """
+    """Wall-clock seconds of the fastest of count calls, after a warm-up call: the least disturbed one."""
     return min([timed(device, function, *args)[1] for _ in range(count + 1)][1:])
 
 

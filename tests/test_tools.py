@@ -19,6 +19,7 @@ def check(trained, tmp_path):
     words = '--out_dir=out', '--reference=known.json'
     assert '1 of out' in run('tools/check_loss.py', *words, '--record', cwd=tmp_path).out
     entry, = json.loads((tmp_path / 'known.json').read_text())
+    assert entry['runs'] == [{str(r['iter']): round(r['val_loss'], 4) for r in log_of(trained, 'val_loss')}]
 
     def check(shift=0, **changes):
         recorded = {iter_num: loss - shift for iter_num, loss in entry['runs'][0].items()}

@@ -107,7 +107,7 @@ def main():
         raise SystemExit(f'{out_dir}: expected a run of train.py, got a checkpoint without settings')
     settings = relevant(checkpoint['settings'], checkpoint['model_config'])
     tokenizer = tokenizer_hash(checkpoint['tokenizer'])
-    losses = {str(r['iter']): r['val_loss'] for r in read_log(os.path.join(out_dir, 'log.jsonl'))
+    losses = {str(r['iter']): round(r['val_loss'], 4) for r in read_log(os.path.join(out_dir, 'log.jsonl'))
               if 'val_loss' in r}
     found = [(differences(entry, settings, tokenizer), entry) for entry in entries]
     differing, entry = min(found, key=lambda pair: len(pair[0]), default=(['no recorded runs'], None))
