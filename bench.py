@@ -69,7 +69,7 @@ from lib.device import (
 )
 from lib.generate import generate
 from lib.optim import make_optimizers
-from lib.quantize import Int8Linear, prepare_for_inference
+from lib.quantize import Int8Linear, SplitLinear, prepare_for_inference
 from lib.timing import copy_bandwidth, matmul_throughput, median_seconds, peak_memory, synchronize, timed
 from model import GPT, GPTConfig
 from train import load_micro_batches, train_step
@@ -253,7 +253,8 @@ def gemv_lower_bound(model):
 
     Its time is a lower bound for decoding a token at batch size 1, which is bound by memory bandwidth.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, (torch.nn.Linear, Int8Linear))]
+    kinds = torch.nn.Linear, Int8Linear, SplitLinear
+    layers = [layer for layer in model.modules() if isinstance(layer, kinds)]
     like = model.transformer.wte.weight
     inputs = [torch.ones(1, 1, layer.weight.size(1), dtype=like.dtype, device=like.device)
               for layer in layers]

@@ -1,4 +1,4 @@
-"""Int8 weight-only quantization, against the weights and products in float64."""
+"""Int8 weight-only quantization, against the weights and products in float64; float32 products in threads."""
 import copy
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from conftest import FAMILIES, random_model
 from torch import nn
 
-from lib.quantize import Int8Linear, prepare_for_inference
+from lib.quantize import FEW_ROWS, Int8Linear, SplitLinear, prepare_for_inference
 
 
 def dequantized(layer):
@@ -44,3 +44,16 @@ def test_all_linear_layers_are_quantized_from_the_float32_weights_and_cannot_be_
     assert wte.dtype == torch.bfloat16
     assert family == 'modern' or torch.equal(wte, old['lm_head'].weight.bfloat16())
     assert not any(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize('bias', [False, True])
+@pytest.mark.parametrize('M', [1, 2, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize('threads', [1, 2, 3])
+def test_a_linear_layer_split_over_threads_has_the_same_product(monkeypatch, threads, M, bias):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    linear = nn.Linear(24, 37, bias=bias)
+    x = torch.randn(M, 48)[:, ::2] # not contiguous
+    for shaped in (x, x[:, None], x[None]):
+        found = SplitLinear(linear)(shaped)
+        assert found.shape == linear(shaped).shape
+        torch.testing.assert_close(found, linear(shaped), rtol=1e-5, atol=1e-5)
