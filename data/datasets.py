@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 from data.bins import DATA, read_provenance
 from data.documents import TEXT_FILES, fingerprint_inputs
@@ -172,7 +173,9 @@ def run_child(command):
         child = start_without_ctrl_c(command)
         if received: # while it started
             child.terminate()
-        return child.wait(), received[0] if received else ''
+        while child.poll() is None: # child.wait() would not notice a signal that comes just before it blocks
+            time.sleep(0.05)
+        return child.returncode, received[0] if received else ''
     finally:
         if child and child.poll() is None:
             child.terminate()

@@ -96,13 +96,20 @@ def test_the_data_of_a_run_is_its_own_or_that_of_its_dataset():
     assert dataset_of_run('out', {'dataset': 'text'}) == os.path.join('out', 'data')
 
 
-PARENT = 'from data.datasets import prepare\nprepare("out/data", "slow/prepare.py", "", -1)'
+PARENT = '''
+import signal, threading, time
+from data.datasets import prepare
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start() # receives SIGUSR1,
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1}) # which so interrupts no system call of this thread
+prepare("out/data", "slow/prepare.py", "", -1)
+'''
 SLOW = '''
 import os, signal, time
 signal.signal(signal.SIGINT, lambda *_: os.write(2, b'interrupted, too\\n')) # a second line, if it arrives
 signal.signal(signal.SIGTERM, lambda *_: time.sleep(0.3) or os._exit(1))
 print('child', os.getpid(), flush=True)
-time.sleep(60)
+for _ in range(600):
+    time.sleep(0.1)
 '''
 
 
