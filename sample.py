@@ -57,10 +57,9 @@ from functools import partial
 
 import torch
 
-from data.bins import load_tokenizer
 from data.files import atomic_write, is_stream
-from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
+from data.tokenizer import CharTokenizer
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best, tokenizer_for
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
 from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
@@ -197,28 +196,6 @@ def check_prompts(prompts, tokenizer, block_size):
 
 
 # ---- the model ----
-
-def tokenizer_for(checkpoint, path, tokenizer_file):
-    """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
-    rows = checkpoint['model_config']['vocab_size']
-    if 'tokenizer' in checkpoint and tokenizer_file:
-        raise SystemExit(f'tokenizer: {path} has its own tokenizer, {tokenizer_file} would have no effect; '
-                         'leave --tokenizer out')
-    if 'tokenizer' in checkpoint:
-        tokenizer = from_json(checkpoint['tokenizer'])
-    elif tokenizer_file:
-        tokenizer = load_tokenizer(tokenizer_file)
-    elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
-        tokenizer = from_json({'kind': 'gpt2'})
-    else:
-        raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
-                         '--tokenizer=FILE')
-    is_wrong_char = 'tokenizer' not in checkpoint and tokenizer.kind == 'char' and tokenizer.n_vocab != rows
-    if tokenizer.n_vocab > rows or is_wrong_char: # nanoGPT does not pad characters
-        raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
-                         f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
-    return tokenizer
-
 
 def untrained_model(seed):
     """A small GPT with random weights and a tokenizer of printable characters."""
