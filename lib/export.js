@@ -23,61 +23,66 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-/** {name: Int8Array or Float32Array} of what export_html.pack() wrote: entries of [name, numbers, kind]. */
+/**
+ * {name: Float32Array} of what pack() in export_html.py wrote: entries of [name, numbers, kind].
+ * An int8 weight becomes its product with the scale, which float32 holds exactly, if torch multiplies so: see linear.
+ */
 function readTensors(entries, bytes) {
-  const tensors = {};
+  const tensors = {}, int8 = {};
   let at = 0;
   for (const [name, count, kind] of entries) {
     if (kind === 'int8') {
-      tensors[name] = new Int8Array(bytes.buffer, at, count);
+      int8[name] = new Int8Array(bytes.buffer, at, count);
       at += count;
       continue;
     }
     const numbers = tensors[name] = new Float32Array(count);
-    const q = tensors['lm_head.weight'], scale = tensors['lm_head.scale'];
+    const q = int8['lm_head.weight'], scale = tensors['lm_head.scale'], columns = count / (scale || numbers).length;
     for (let i = 0; i < count; i++) {
       let high = bytes[at + i] | bytes[at + count + i] << 8;
       if (kind === 'tied') { // the difference, in units of the last place, from the int8 weight
-        bf16(q[i] * scale[Math.floor(i / (count / scale.length))]);
+        bf16(q[i] * scale[Math.floor(i / columns)]);
         high += floatBits[0] >>> 16;
       }
       numbers[i] = fromBits(high & 0xffff);
     }
     at += 2 * count;
   }
+  for (const [name, q] of Object.entries(int8)) {
+    const scale = tensors[name.replace('weight', 'scale')], columns = q.length / scale.length;
+    tensors[name] = Float32Array.from(q);
+    for (let i = 0; i < q.length && columns % 16 === 0; i++) tensors[name][i] *= scale[Math.floor(i / columns)];
+  }
   return tensors;
 }
 
 // ---- layers: each works on one token ----
 
-/**
- * The product of x and scale times a row of w, an int8 matrix, that begins at an index.
- * As torch's kernel with AVX-512: weights times scale, which is exact, in 16 float32 sums, added pairwise.
- */
-function dot(w, from, scale, x) {
+/** The product of x and the row of w that begins at an index, in 16 float32 sums, as torch's kernel with AVX-512. */
+function dot(w, from, x) {
   const f = Math.fround, whole = x.length - x.length % 16;
   let a = f(0), b = f(0), c = f(0), d = f(0), e = f(0), g = f(0), h = f(0), i = f(0);
   let j = f(0), l = f(0), m = f(0), n = f(0), o = f(0), p = f(0), q = f(0), r = f(0), k = 0;
   for (; k < whole; k += 16, from += 16) {
-    a = f(a + f(f(w[from] * scale) * x[k])); b = f(b + f(f(w[from + 1] * scale) * x[k + 1]));
-    c = f(c + f(f(w[from + 2] * scale) * x[k + 2])); d = f(d + f(f(w[from + 3] * scale) * x[k + 3]));
-    e = f(e + f(f(w[from + 4] * scale) * x[k + 4])); g = f(g + f(f(w[from + 5] * scale) * x[k + 5]));
-    h = f(h + f(f(w[from + 6] * scale) * x[k + 6])); i = f(i + f(f(w[from + 7] * scale) * x[k + 7]));
-    j = f(j + f(f(w[from + 8] * scale) * x[k + 8])); l = f(l + f(f(w[from + 9] * scale) * x[k + 9]));
-    m = f(m + f(f(w[from + 10] * scale) * x[k + 10])); n = f(n + f(f(w[from + 11] * scale) * x[k + 11]));
-    o = f(o + f(f(w[from + 12] * scale) * x[k + 12])); p = f(p + f(f(w[from + 13] * scale) * x[k + 13]));
-    q = f(q + f(f(w[from + 14] * scale) * x[k + 14])); r = f(r + f(f(w[from + 15] * scale) * x[k + 15]));
+    a = f(a + f(w[from] * x[k])); b = f(b + f(w[from + 1] * x[k + 1]));
+    c = f(c + f(w[from + 2] * x[k + 2])); d = f(d + f(w[from + 3] * x[k + 3]));
+    e = f(e + f(w[from + 4] * x[k + 4])); g = f(g + f(w[from + 5] * x[k + 5]));
+    h = f(h + f(w[from + 6] * x[k + 6])); i = f(i + f(w[from + 7] * x[k + 7]));
+    j = f(j + f(w[from + 8] * x[k + 8])); l = f(l + f(w[from + 9] * x[k + 9]));
+    m = f(m + f(w[from + 10] * x[k + 10])); n = f(n + f(w[from + 11] * x[k + 11]));
+    o = f(o + f(w[from + 12] * x[k + 12])); p = f(p + f(w[from + 13] * x[k + 13]));
+    q = f(q + f(w[from + 14] * x[k + 14])); r = f(r + f(w[from + 15] * x[k + 15]));
   }
   for (; k < x.length; k++, from++) a = f(a + f(w[from] * x[k]));
   return f(f(f(f(a + j) + f(e + o)) + f(f(c + m) + f(h + q))) + f(f(f(b + l) + f(g + p)) + f(f(d + n) + f(i + r))));
 }
 
-/** As Int8Linear in lib/quantize.py: without a multiple of 16 columns, torch multiplies by the scale at the end. */
+/** As Int8Linear in lib/quantize.py: with other than a multiple of 16 columns, the scale comes after the sum. */
 function linear(tensors, name, x, y) {
   const weight = tensors[name + '.weight'], scale = tensors[name + '.scale'], bias = tensors[name + '.bias'];
+  const columns = x.length, scaled = columns % 16 === 0;
   for (let n = 0; n < scale.length; n++) {
-    const product = x.length % 16 ? bf16(bf16(dot(weight, n * x.length, 1, x)) * scale[n])
-      : bf16(dot(weight, n * x.length, scale[n], x));
+    const sum = bf16(dot(weight, n * columns, x)), product = scaled ? sum : bf16(sum * scale[n]);
     y[n] = bias ? bf16(product + bias[n]) : product;
   }
   return y;
@@ -271,32 +276,42 @@ function* generate(model, ids, count, choose) {
 
 /** The probabilities of the next token; topK 0 and topP 1 keep all tokens; temperature above 0. */
 function probabilities(logits, temperature, topK, topP) {
-  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const probs = new Float64Array(logits.length), most = logits[argmax(logits)];
   const threshold = 0 < topK && topK < logits.length ? logits.slice().sort()[logits.length - topK] : -Infinity;
-  const probs = Float64Array.from(logits, (logit) => logit < threshold ? 0 : Math.exp((logit - most) / temperature));
-  normalize(probs);
-  if (topP < 1) {
-    const least = (1 - topP) / logits.length; // with those below it, topP is reached before them
-    const order = [...probs.keys()].filter((i) => probs[i] >= least).sort((a, b) => probs[b] - probs[a] || a - b);
-    let before = 0;
-    const kept = new Set(order.filter((i) => {
-      const keep = before === 0 || before < topP;
-      before += probs[i];
-      return keep;
-    }));
-    normalize(probs.forEach((_, i) => { if (!kept.has(i)) probs[i] = 0; }) || probs);
+  for (let i = 0; i < probs.length; i++) {
+    if (logits[i] >= threshold) probs[i] = Math.exp((logits[i] - most) / temperature);
   }
-  return probs;
+  normalize(probs);
+  if (topP >= 1) return probs;
+  const least = (1 - topP) / probs.length; // topP is reached before those below it, which need not be sorted
+  const order = [...probs.keys()].filter((i) => probs[i] >= least).sort((a, b) => probs[b] - probs[a] || a - b);
+  const kept = new Float64Array(probs.length);
+  let before = 0;
+  for (const i of order) {
+    if (before > 0 && before >= topP) break;
+    kept[i] = probs[i];
+    before += probs[i];
+  }
+  return normalize(kept);
 }
 
 function normalize(probs) {
-  const total = probs.reduce((a, b) => a + b, 0);
+  let total = 0;
+  for (let i = 0; i < probs.length; i++) total += probs[i];
   for (let i = 0; i < probs.length; i++) probs[i] /= total;
+  return probs;
+}
+
+/** The index of the largest number, the first of several. */
+function argmax(numbers) {
+  let best = 0;
+  for (let i = 1; i < numbers.length; i++) if (numbers[i] > numbers[best]) best = i;
+  return best;
 }
 
 /** The next token; noise: uniform in [0, 1). Temperature 0 takes the first of the most probable ones. */
 function sampleToken(logits, {temperature, topK, topP}, noise) {
-  if (temperature < 1e-6) return logits.indexOf(logits.reduce((a, b) => Math.max(a, b), -Infinity));
+  if (temperature < 1e-6) return argmax(logits);
   const probs = probabilities(logits, temperature, topK, topP);
   let last = 0;
   for (let i = 0; i < probs.length; i++) {

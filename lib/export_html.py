@@ -20,8 +20,7 @@ from lib.log import read_log
 from lib.quantize import prepare_for_inference
 
 MAX_BYTES = 400_000_000 # of a page; a string in Chromium has at most 536 million characters
-SHOWN = ('batch_size', 'gradient_accumulation_steps', 'optimizer', 'learning_rate', 'muon_learning_rate',
-         'weight_decay', 'dropout', 'seed') # settings of the run that the page shows
+SHOWN = ('batch_size', 'optimizer', 'learning_rate', 'muon_learning_rate', 'weight_decay', 'dropout', 'seed')
 
 
 def html_page(model, tokenizer, title, start, about):
@@ -129,8 +128,8 @@ def describe_run(checkpoint, path):
         run = json.load(file)
         rows.append(['Command', shell_command(['python', *map(hide_folders, run['command'])])])
         rows.append(['Made with', ', '.join(f'{name} {number}' for name, number in run['versions'].items())])
-    rows += [[name, str(last_part(value) if isinstance(value, str) else value)]
-             for name, value in settings.items() if name in SHOWN]
+    if shown := ', '.join(f'{name} {settings[name]}' for name in SHOWN if name in settings):
+        rows.append(['Settings', shown])
     return rows
 
 
