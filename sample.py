@@ -5,7 +5,7 @@ Generate text with a trained model.
     python sample.py --out_dir=out-tinystories --start="Once upon a time" --num_samples=3 --temperature=0.9
     python sample.py --out_dir=out-tinystories --interactive
     python sample.py --out_dir=out-tinystories --prompts=prompts.txt --out_file=completions.jsonl
-    python sample.py --init_from=scratch    # sample from an untrained model, after a table of its parameters
+    python sample.py --init_from=scratch    # sample from an untrained model, after a table of its parts
 """
 from configurator import configure
 
@@ -63,6 +63,7 @@ from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best, t
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
 from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
+from lib.parts import parts_table
 from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
 
@@ -205,21 +206,6 @@ def untrained_model(seed):
     return model, tokenizer
 
 
-def print_parameter_table(model):
-    """Print each kind of parameter: its shape, how often it occurs and its share of all parameters."""
-    groups = {}
-    for name, p in model.named_parameters():
-        if name.startswith('transformer.h.'):
-            name = 'each block: ' + name.split('.', 3)[3]
-        groups.setdefault(name, []).append(p)
-    print(f'{"parameter":32} {"shape":>14} {"times":>6} {"parameters":>12} {"share":>7}')
-    for name, members in groups.items():
-        count = sum(p.numel() for p in members)
-        shape = ' x '.join(str(n) for n in members[0].shape)
-        print(f'{name:32} {shape:>14} {len(members):>6} {count:>12,} {count / model.n_params():>7.1%}')
-    print(f'{"total":32} {"":>14} {"":>6} {model.n_params():>12,} {1:>7.1%}\n')
-
-
 def inference_dtype(dtype, quantize, device):
     """The dtype of the weights: 'int8', the one that was requested, or the fastest that is never slow."""
     if quantize or dtype != 'auto':
@@ -334,7 +320,7 @@ def main():
     run_device, _ = choose_device(device)
     if init_from == 'scratch':
         model, model_tokenizer = untrained_model(seed)
-        print_parameter_table(model)
+        print(parts_table(model) + '\n')
         print(UNTRAINED_NOTE)
     else:
         source = checkpoint or (out_dir if init_from == 'checkpoint' else init_from)
