@@ -39,7 +39,7 @@ def parts_table(model):
     """The text of count_parts(model) with shares and totals, one part a line; FLOPs in millions."""
     rows = count_parts(model)
     total, flops = sum(row[3] for row in rows), sum(row[4] for row in rows)
-    lines = [f'{"part":32} {"shape":>14} {"times":>6} {"parameters":>14} {"share":>7} {"MFLOPs/token":>13}']
-    for label, shape, times, count, each in [*rows, ('total', '', '', total, flops)]:
-        lines.append(f'{label:32} {shape:>14} {times:>6} {count:>14,} {count / total:>7.1%} {each / 1e6:>13,.3f}')
-    return '\n'.join([*lines, 'MFLOPs per token of training, forward (a third) and backward, with a full context'])
+    lines = [f'{"part":30} {"shape":>12} {"times":>6} {"parameters":>14} {"share":>7} MFLOPs/token']
+    lines += [f'{part:30} {shape:>12} {times:>6} {count:>14,} {count / total:>7.1%} {each / 1e6:>12,.3f}'
+              for part, shape, times, count, each in [*rows, ('total', '', '', total, flops)]]
+    return '\n'.join([*lines, 'MFLOPs of training: a third in the forward pass; tokens have a full context'])
