@@ -42,7 +42,7 @@ function readTensors(entries, bytes) {
       let high = bytes[at + i] | bytes[at + count + i] << 8;
       if (kind === 'tied') { // the difference, in units of the last place, from the int8 weight
         bf16(q[i] * scale[Math.floor(i / columns)]);
-        high += floatBits[0] >>> 16;
+        high = (high >>> 1 ^ -(high & 1)) + (floatBits[0] >>> 16);
       }
       numbers[i] = fromBits(high & 0xffff);
     }
