@@ -112,18 +112,19 @@ def describe_run(checkpoint, path):
     config, settings = checkpoint['model_config'], checkpoint.get('settings', {})
     rows = [['Architecture', '{arch}: {n_layer} layers, {n_head} heads, n_embd {n_embd}, context of '
              '{block_size} tokens, vocabulary of {vocab_size:,}'.format(**config)]]
-    if settings:
-        rows.append(['Training data', last_part(settings.get('input') or settings['dataset'])])
+    if source := str(settings.get('input') or settings.get('dataset') or ''):
+        rows.append(['Training data', last_part(source)])
     if 'iter_num' in checkpoint:
-        minutes = f" in {checkpoint['minutes']:.1f} minutes" if 'minutes' in checkpoint else ''
-        rows.append(['Training', f"{checkpoint['iter_num']:,} updates{minutes}"])
-    folder = os.path.dirname(path)
-    records = [record for record in read_log(os.path.join(folder, 'log.jsonl'))
-               if record.get('iter') == checkpoint.get('best_iter', -1) and 'val_loss' in record]
-    if 0 < checkpoint.get('best_val_loss', 0) < 1e12:
-        per_byte = records[-1].get('bits_per_byte') if records else None
-        rows.append(['Validation loss', f"{checkpoint['best_val_loss']:.4f} nats per token"
-                     + (f', {per_byte:.4f} bits per byte' if per_byte else '')])
+        minutes = checkpoint.get('minutes')
+        took = f' in {minutes:.1f} minutes' if type(minutes) is float else ''
+        rows.append(['Training', f"{checkpoint['iter_num']:,} updates{took}"])
+    folder, best = os.path.dirname(path), checkpoint.get('best_iter', -1)
+    evaluations = [record for record in read_log(os.path.join(folder, 'log.jsonl'))
+                   if record['iter'] == best and 'val_loss' in record]
+    if evaluations:
+        loss, per_byte = evaluations[-1]['val_loss'], evaluations[-1].get('bits_per_byte')
+        rows.append(['Validation loss', f'{loss:.4f} nats per token'
+                     + (f', {per_byte:.4f} bits per byte' if type(per_byte) is float else '')])
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError), \
             open(os.path.join(folder, 'run.json'), encoding='utf-8') as file:
         run = json.load(file)
