@@ -39,9 +39,8 @@ def main():
     name = run_name(path)
     target = dest or os.path.join(os.path.dirname(path), f'{name}.html')
     model, run_tokenizer = build(checkpoint, path), tokenizer_for(checkpoint, path, tokenizer)
-    n_params = model.n_params()
-    heading = title or f'A small GPT: {name}'
-    text = html_page(model, run_tokenizer, heading, start, describe_run(checkpoint, path))
+    n_params, about = model.n_params(), describe_run(checkpoint, model.config, path)
+    text = html_page(model, run_tokenizer, title or f'A small GPT: {name}', start, about)
     page.write(target, text)
     print(f'{short_path(target)}: {format_bytes(len(text.encode()))}, {n_params:,} parameters; open it in a '
           'browser')

@@ -107,11 +107,11 @@ def javascript_pattern(pattern):
     return pattern.replace(r'\s', r'\p{White_Space}').replace(r'\S', r'\P{White_Space}')
 
 
-def describe_run(checkpoint, path):
+def describe_run(checkpoint, config, path):
     """[[name, text], ...] about the run of a checkpoint at path, without folders of this machine."""
-    config, settings = checkpoint['model_config'], checkpoint.get('settings', {})
+    settings = checkpoint.get('settings', {})
     rows = [['Architecture', '{arch}: {n_layer} layers, {n_head} heads, n_embd {n_embd}, context of '
-             '{block_size} tokens, vocabulary of {vocab_size:,}'.format(**config)]]
+             '{block_size} tokens, vocabulary of {vocab_size:,}'.format(**asdict(config))]]
     if source := str(settings.get('input') or settings.get('dataset') or ''):
         rows.append(['Training data', last_part(source)])
     if 'iter_num' in checkpoint:

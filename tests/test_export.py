@@ -1,5 +1,6 @@
 """export.py: a page in Chromium computes, encodes, samples and writes as sample.py, and shows it safely."""
 import os
+import pickle
 import random
 import tempfile
 from dataclasses import asdict
@@ -362,6 +363,17 @@ def test_the_page_is_named_after_the_run_and_replaced_as_a_whole(tmp_path):
     text = (tmp_path / 'out-cats' / 'cats.html').read_text(encoding='utf-8')
     assert '<title>A small GPT: cats</title>' in text
 
+
+def test_a_checkpoint_of_nanogpt_is_exported_with_the_tokenizer_of_its_dataset(tmp_path):
+    ours = random_checkpoint(arch='gpt2')
+    args = SHAPE | {'bias': False, 'vocab_size': len(CHARS)}
+    torch.save({'model': ours['model'], 'iter_num': 5, 'model_args': args}, tmp_path / 'theirs.pt')
+    (tmp_path / 'meta.pkl').write_bytes(pickle.dumps({'itos': dict(enumerate(CHARS))}))
+    words = '--out_dir=theirs.pt', '--dest=x.html'
+    assert '--tokenizer=FILE' in mistake(run('export.py', *words, cwd=tmp_path))
+    assert run('export.py', *words, '--tokenizer=meta.pkl', cwd=tmp_path).status == 0
+    text = (tmp_path / 'x.html').read_text(encoding='utf-8')
+    assert 'gpt2: 2 layers, 4 heads' in text and '5 updates' in text
 
 @pytest.mark.parametrize('flags, said', [
     (['--out_dir=nosuch'], 'python train.py config/train_tinystories.py'),
