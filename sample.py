@@ -5,7 +5,7 @@ Generate text with a trained model.
     python sample.py --out_dir=out-tinystories --start="Once upon a time" --num_samples=3 --temperature=0.9
     python sample.py --out_dir=out-tinystories --interactive
     python sample.py --out_dir=out-tinystories --prompts=prompts.txt --out_file=completions.jsonl
-    python sample.py --init_from=scratch    # sample from an untrained model, after a table of its parameters
+    python sample.py --init_from=scratch    # sample from an untrained model, after a table of its parts
 """
 from configurator import configure
 
@@ -57,13 +57,13 @@ from functools import partial
 
 import torch
 
-from data.bins import load_tokenizer
 from data.files import atomic_write, is_stream
-from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
+from data.tokenizer import CharTokenizer
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best, tokenizer_for
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
 from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
+from lib.parts import parts_table
 from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
 
@@ -198,49 +198,12 @@ def check_prompts(prompts, tokenizer, block_size):
 
 # ---- the model ----
 
-def tokenizer_for(checkpoint, path, tokenizer_file):
-    """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
-    rows = checkpoint['model_config']['vocab_size']
-    if 'tokenizer' in checkpoint and tokenizer_file:
-        raise SystemExit(f'tokenizer: {path} has its own tokenizer, {tokenizer_file} would have no effect; '
-                         'leave --tokenizer out')
-    if 'tokenizer' in checkpoint:
-        tokenizer = from_json(checkpoint['tokenizer'])
-    elif tokenizer_file:
-        tokenizer = load_tokenizer(tokenizer_file)
-    elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
-        tokenizer = from_json({'kind': 'gpt2'})
-    else:
-        raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
-                         '--tokenizer=FILE')
-    is_wrong_char = 'tokenizer' not in checkpoint and tokenizer.kind == 'char' and tokenizer.n_vocab != rows
-    if tokenizer.n_vocab > rows or is_wrong_char: # nanoGPT does not pad characters
-        raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
-                         f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
-    return tokenizer
-
-
 def untrained_model(seed):
     """A small GPT with random weights and a tokenizer of printable characters."""
     tokenizer = CharTokenizer('\n' + ''.join(chr(i) for i in range(32, 127)))
     torch.manual_seed(seed)
     model = GPT(GPTConfig(vocab_size=tokenizer.n_vocab, block_size=256, n_layer=4, n_head=4, n_embd=128))
     return model, tokenizer
-
-
-def print_parameter_table(model):
-    """Print each kind of parameter: its shape, how often it occurs and its share of all parameters."""
-    groups = {}
-    for name, p in model.named_parameters():
-        if name.startswith('transformer.h.'):
-            name = 'each block: ' + name.split('.', 3)[3]
-        groups.setdefault(name, []).append(p)
-    print(f'{"parameter":32} {"shape":>14} {"times":>6} {"parameters":>12} {"share":>7}')
-    for name, members in groups.items():
-        count = sum(p.numel() for p in members)
-        shape = ' x '.join(str(n) for n in members[0].shape)
-        print(f'{name:32} {shape:>14} {len(members):>6} {count:>12,} {count / model.n_params():>7.1%}')
-    print(f'{"total":32} {"":>14} {"":>6} {model.n_params():>12,} {1:>7.1%}\n')
 
 
 def inference_dtype(dtype, quantize, device):
@@ -357,7 +320,7 @@ def main():
     run_device, _ = choose_device(device)
     if init_from == 'scratch':
         model, model_tokenizer = untrained_model(seed)
-        print_parameter_table(model)
+        print(parts_table(model) + '\n')
         print(UNTRAINED_NOTE)
     else:
         source = checkpoint or (out_dir if init_from == 'checkpoint' else init_from)

@@ -23,11 +23,11 @@ def render(template, title, data, arrays=None):
     The text of a page.
 
     template: the name of a file in lib/, in which {{csp}}, {{title}} and {{data}} stand once, each where the
-        content security policy, the title and the data belong, and {{page.css}} and {{page.js}}
+        content security policy, the title and the data belong; {{page.css}} and {{x.js}} are files in lib/
     data: what JSON can hold, for the script's readJson('data'); nan is refused with ValueError
     arrays: {name: bytes}, for the script's readBytes(name); a name is letters and digits
     """
-    text = read(template).replace('{{page.css}}', read('page.css')).replace('{{page.js}}', read('page.js'))
+    text = re.sub(r'\{\{(\w+\.(?:css|js))\}\}', lambda match: read(match[1]), read(template))
     policy = content_security_policy(text)
     blocks = [f'<script type="application/json" id="data">{escape_json(data)}</script>']
     blocks += [f'<script type="text/plain" id="{name}">{base64.b64encode(array).decode()}</script>'

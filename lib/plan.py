@@ -15,6 +15,7 @@ from lib.checkpoint import config_of
 from lib.device import memory_line, memory_needed
 from lib.log import say
 from lib.optim import lr_multiplier
+from lib.parts import parts_table
 from lib.recipe import choose_optimizer
 from model import GPT, GPTConfig
 
@@ -265,7 +266,9 @@ def print_plan(s, plan, config, folder, meta):
 
 
 def print_dry_run(s, plan, config, machine):
-    """Print the memory and the length of a run that is not made."""
+    """Print the parts of the model, the memory and the length of a run that is not made."""
+    with torch.device('meta'): # no memory
+        say(parts_table(GPT(config)))
     kind = choose_optimizer(s['optimizer'], config.arch)
     needed = memory_needed(config, s['batch_size'], kind, machine.dtype, machine.on_gpu)
     say(memory_line(needed, config, s['batch_size']))

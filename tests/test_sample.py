@@ -111,8 +111,8 @@ def test_an_untrained_model_is_shown_in_a_table_and_sampled(tmp_path):
     words = '--init_from=scratch', '--device=cpu', '--max_new_tokens=30'
     first, again, other = (run('sample.py', *words, f'--seed={seed}', cwd=tmp_path).out for seed in (1, 1, 2))
     rows = [row.split() for row in first.partition('\n\n')[0].splitlines()]
-    counts = [int(row[-2].replace(',', '')) for row in rows[1:]]
-    assert rows[-1][0] == 'total' and sum(counts[:-1]) == counts[-1] and rows[2][:2] == ['each', 'block:']
+    counts = [int(row[-3].replace(',', '')) for row in rows[1:-1]] # the last line explains the FLOPs
+    assert rows[-2][0] == 'total' and sum(counts[:-1]) == counts[-1] and rows[2][:2] == ['each', 'block:']
     assert 'This model is untrained' in first and len(first.rpartition('\n\n')[2].strip('\n')) > 20
     assert first == again != other
 

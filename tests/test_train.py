@@ -135,8 +135,8 @@ def test_a_run_of_minutes_ends_by_the_clock_and_its_learning_rate_falls_until_th
 
 def test_a_dry_run_prints_what_the_run_would_be_eval_only_the_same_loss_with_any_seed(train, tmp_path):
     out = train('--max_iters=40', '--dry_run').out
-    for words in ('| 2 layers, n_embd 32,', 'updates of 128 tokens', 'memory about ',
-                  'run: 40 updates, 5,120 tokens, 0.1'):
+    for words in ('| 2 layers, n_embd 32,', 'updates of 128 tokens', 'memory about ', 'MFLOPs/token',
+                  'each block: mlp.c_fc.weight', 'run: 40 updates, 5,120 tokens, 0.1'):
         assert words in out
     huge = train('--dry_run', '--batch_size=1e6')
     memory = float(re.search(r'memory about ([\d,.]+) GB', huge.out)[1].replace(',', ''))
