@@ -1,7 +1,7 @@
 """
 What a model does with a text, from one forward pass: attention weights, scores of heads, the logit lens.
 
-    python attention.py --out_dir=out-tinystories --text="The cat sat on the mat"    # shows all of it on a page
+    python attention.py --out_dir=out-tinystories --text="The cat sat on the mat"    # the page of all this
 
 docs/looking_inside.md defines the scores, with an example.
 """
@@ -23,6 +23,8 @@ SINGLE_LOGITS, GROUP = 4096, 32 # the highest logits are in the page one by one,
 PATTERNS = {'previous': 'the previous token', 'first': 'the first token', 'self': 'the token itself',
             'same': 'earlier copies of the same token'}
 MOSTLY, PARTLY = 0.5, 0.2 # scores from which a report in words names a pattern
+CLEAR = 'previous', 'same', 'induction' # patterns more telling than the first token
+NEARLY_ALL = 0.95 # of the entropy of equal weights
 
 
 @dataclass
@@ -115,7 +117,7 @@ def induction_scores(model, n_tokens, prefix=(), seed=1337):
 
     Random tokens, none of them twice, stand in a sequence two times; the score is the mean weight from each
     token of the second time to the one that followed it the first time: the prefix matching score of Olsson
-    et al. 2022, arXiv 2209.11895. n_tokens: ids below it are drawn; prefix: ids that each sequence begins with
+    et al. 2022, arXiv 2209.11895. n_tokens: ids below it are drawn; prefix: ids that a sequence begins with
     """
     n = min(RANDOM_TOKENS, n_tokens, (model.config.block_size - len(prefix)) // 2)
     if n < 2:
@@ -134,13 +136,13 @@ def followed_weight(weights, n, start):
 
 def describe_head(scores, n_tokens):
     """A head in words. scores: {name: number}, as of head_scores and induction, nan where there is none."""
-    ordered = sorted(PATTERNS, key=lambda name: -scores[name] if scores[name] > 0 else 0)
-    found = [f'{degree} {PATTERNS[name]} ({scores[name]:.2f})' for name in ordered for degree, low, high in (
-        ('mostly', MOSTLY, math.inf), ('partly', PARTLY, MOSTLY)) if low <= scores[name] < high]
+    named = sorted((name for name in PATTERNS if scores[name] >= PARTLY), key=lambda name: -scores[name])
+    found = [f'{"mostly" if scores[name] >= MOSTLY else "partly"} to {PATTERNS[name]} ({scores[name]:.2f})'
+             for name in named]
     most = sum(math.log2(i) for i in range(2, n_tokens + 1)) / (n_tokens - 1) # entropy of equal weights
-    sentences = [f'Attends to {", ".join(found)}.' if found else 'Almost equal weights for all tokens.'
-                 if scores['entropy'] > 0.9 * most else 'None of the patterns that are measured.']
-    sentences[0] = sentences[0][:-1] + f'; entropy {scores["entropy"]:.1f} bits of at most {most:.1f}.'
+    pattern = f'Attends {", ".join(found)}' if found else 'Attends almost equally to all tokens' \
+        if scores['entropy'] > NEARLY_ALL * most else 'None of the patterns that are measured'
+    sentences = [f'{pattern}; entropy {scores["entropy"]:.1f} bits of at most {most:.1f}.']
     if scores['induction'] >= PARTLY:
         sentences.append(f'On repeated random tokens it attends to what followed before '
                          f'({scores["induction"]:.2f}): an induction head.')
@@ -185,7 +187,7 @@ def token_label(tokenizer, token):
 
 
 def pack_triangles(weights):
-    """Bytes of layers of weights (H, T, T): round(255 weight) of the keys 0..i of each query i, head by head."""
+    """Bytes of layers of weights (H, T, T): per head, round(255 weight) of the keys 0..i of each query."""
     i, j = torch.tril_indices(*weights[0].shape[1:]) # row by row
     return b''.join((layer[:, i, j] * 255).round().to(torch.uint8).numpy().tobytes() for layer in weights)
 
@@ -225,18 +227,19 @@ def analyze(model, tokenizer, ids, seed=1337):
     return data, arrays, layers
 
 
-def clearest_head(scores, heads, layer=-1):
-    """(layer, head) with the highest score of a pattern other than the first token; layer: of this one only."""
+def clearest_head(scores, heads, layer=-1, head=-1):
+    """(layer, head), those that are not -1 as given, with the highest score of a pattern in CLEAR."""
     def clearness(place):
-        return max(scores[place[0] * heads + place[1]][name] or 0 for name in ('previous', 'same', 'induction'))
-    layers = range(len(scores) // heads) if layer < 0 else [layer]
-    return max(((each, head) for each in layers for head in range(heads)), key=clearness)
+        return max(scores[place[0] * heads + place[1]][name] or 0 for name in CLEAR)
+    return max(((i, j) for i in range(len(scores) // heads) for j in range(heads)
+                if layer in (-1, i) and head in (-1, j)), key=clearness)
 
 
 # ---- PNG files ----
 
 def draw_grid(path, layers, numbers):
-    """Draw all heads, a row of maps for each of layers, weights (H, T, T); numbers: what the rows are called."""
+    """Draw all heads, a row of maps for each of layers, weights (H, T, T); numbers: those of the layers."""
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
     H, T, _ = layers[0].shape
     gap = max(1, T // 16)
@@ -248,7 +251,7 @@ def draw_grid(path, layers, numbers):
     scale = min(2.2, 14 / max(H, len(layers))) # inches of a map
     figure = Figure(figsize=(H * scale + 1, len(layers) * scale + 1), layout='constrained')
     axes = figure.subplots()
-    axes.imshow(grid, cmap='Blues', vmin=0, vmax=1, interpolation='antialiased')
+    axes.imshow(grid, cmap='Blues', norm=PowerNorm(0.5, 0, 1), interpolation='antialiased')
     axes.set_xticks([head * size + T / 2 for head in range(H)], range(H))
     axes.set_yticks([row * size + T / 2 for row in range(len(layers))], numbers)
     axes.set(xlabel='head', ylabel='layer')
@@ -258,13 +261,15 @@ def draw_grid(path, layers, numbers):
 
 def draw_head(path, weights, labels, title):
     """Draw the map of one head, weights (T, T), with tokens on both axes."""
+    from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
     T = len(labels)
-    figure = Figure(figsize=[min(40, max(5, T * 0.22 + 2))] * 2, layout='constrained')
+    figure = Figure(figsize=[min(16, max(5, T * 0.22 + 2))] * 2, layout='constrained')
     axes = figure.subplots()
-    image = axes.imshow(weights, cmap='Blues', vmin=0, vmax=1)
-    axes.set_xticks(range(T), labels, rotation=90, parse_math=False, fontsize=8)
-    axes.set_yticks(range(T), labels, parse_math=False, fontsize=8)
+    image = axes.imshow(weights, cmap='Blues', norm=PowerNorm(0.5, 0, 1))
+    shown = range(0, T, 1 + T // 70)
+    axes.set_xticks(shown, [labels[i] for i in shown], rotation=90, parse_math=False, fontsize=8)
+    axes.set_yticks(shown, [labels[i] for i in shown], parse_math=False, fontsize=8)
     axes.set(xlabel='attended to (key)', ylabel='token (query)', title=title)
     figure.colorbar(image, shrink=0.6, label='attention weight')
     save_figure(figure, path)
@@ -274,4 +279,4 @@ def save_figure(figure, path):
     import warnings
     with warnings.catch_warnings(), atomic_write(path) as file:
         warnings.filterwarnings('ignore', 'Glyph') # a token may have characters that no font has
-        figure.savefig(file, format='png', dpi=100)
+        figure.savefig(file, format='png', dpi=100, bbox_inches='tight')
