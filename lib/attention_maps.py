@@ -247,7 +247,7 @@ def draw_grid(path, layers, numbers):
     grid = np.full((len(layers) * size - gap, H * size - gap), np.nan)
     for row, layer in enumerate(layers):
         for head in range(H):
-            grid[row * size:row * size + T, head * size:head * size + T] = layer[head]
+            grid[row * size:row * size + T, head * size:head * size + T] = layer[head].numpy()
     scale = min(2.2, 14 / max(H, len(layers))) # inches of a map
     figure = Figure(figsize=(H * scale + 1, len(layers) * scale + 1), layout='constrained')
     axes = figure.subplots()
@@ -266,7 +266,7 @@ def draw_head(path, weights, labels, title):
     T = len(labels)
     figure = Figure(figsize=[min(16, max(5, T * 0.22 + 2))] * 2, layout='constrained')
     axes = figure.subplots()
-    image = axes.imshow(weights, cmap='Blues', norm=PowerNorm(0.5, 0, 1))
+    image = axes.imshow(weights.numpy(), cmap='Blues', norm=PowerNorm(0.5, 0, 1))
     shown = range(0, T, 1 + T // 70)
     axes.set_xticks(shown, [labels[i] for i in shown], rotation=90, parse_math=False, fontsize=8)
     axes.set_yticks(shown, [labels[i] for i in shown], parse_math=False, fontsize=8)
