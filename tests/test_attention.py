@@ -375,7 +375,7 @@ def test_the_mouse_chooses_heads_cells_tokens_and_predictions(example):
     with opened(path) as shown:
         text = shown.locator
         text('.heads button').nth(6).click()
-        assert text('#head-title').inner_text() == 'Layer 1, head 2'
+        assert text('#head-title').inner_text() == 'The map of layer 1, head 2'
         assert text('#words').inner_text() == data['words'][6]
         pressed = [button.get_attribute('aria-pressed') for button in text('.heads button').all()]
         assert pressed.index('true') == 6 and pressed.count('false') == 7
@@ -428,9 +428,9 @@ def test_everything_can_be_chosen_by_keyboard(example):
             assert stops.count(name) >= 1, stops
         shown.locator('.heads button[tabindex="0"]').focus()
         press('ArrowDown'), press('ArrowRight'), press('ArrowRight'), press('ArrowLeft')
-        assert shown.locator('#head-title').inner_text() == 'Layer 1, head 1'
+        assert shown.locator('#head-title').inner_text() == 'The map of layer 1, head 1'
         press('ArrowDown') # there is no layer below
-        assert shown.locator('#head-title').inner_text() == 'Layer 1, head 1'
+        assert shown.locator('#head-title').inner_text() == 'The map of layer 1, head 1'
         shown.locator('#map').focus()
         query, key = shown.evaluate('[chosen.query, chosen.key]')
         assert (query, key) == (21, layers[1][1, 21].argmax().item())
@@ -439,7 +439,8 @@ def test_everything_can_be_chosen_by_keyboard(example):
         assert weight_in(shown.locator('#cell')) == pytest.approx(layers[1][1, 20, other].item(), abs=0.01)
         shown.locator('.token[tabindex="0"]').focus()
         press('ArrowLeft')
-        assert shown.locator('#attended').inner_text().startswith('Token 20 ')
+        words = shown.locator('#attended').inner_text()
+        assert words.startswith('Token 19 ') # the map has chosen 20
         shown.locator('#lens [tabindex="0"]').focus()
         press('ArrowUp'), press('ArrowLeft')
         assert shown.locator('#top p').inner_text().startswith('After the attention of layer 1, at token 20')
