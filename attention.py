@@ -30,9 +30,8 @@ import webbrowser
 from data.files import make_folder
 from lib import page
 from lib.attention_maps import analyze, clearest_head, draw_grid, draw_head
-from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
-from lib.generate import prompt_ids
-from sample import check_prompts, tokenizer_for
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best, tokenizer_for
+from lib.generate import check_prompts, prompt_ids
 
 MAX_WEIGHTS = 50_000_000 # bytes in the page before base64, which makes 67 MB of them
 
@@ -65,15 +64,21 @@ def checked_ids(text, tokenizer, model_config):
     return ids
 
 
+def default_folder(checkpoint, init_from, out_dir):
+    """Where the page goes without --out_dir: to the run or checkpoint; OpenAI's have no folder yet."""
+    if checkpoint:
+        return checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint) or '.'
+    return out_dir if init_from == 'checkpoint' else f'out-{init_from}'
+
+
 def main():
-    folder = checkpoint if os.path.isdir(checkpoint) else os.path.dirname(checkpoint)
-    if not checkpoint or 'out_dir' in config.typed | config.from_files:
-        folder = out_dir
+    given = 'out_dir' in config.typed | config.from_files
+    folder = out_dir if given else default_folder(checkpoint, init_from, out_dir)
     model, model_tokenizer, path = load(init_from, checkpoint or out_dir, checkpoint, tokenizer)
     check_choice('layer', layer, model.config.n_layer)
     check_choice('head', head, model.config.n_head)
     ids = checked_ids(text, model_tokenizer, model.config)
-    make_folder(folder or '.')
+    make_folder(folder)
 
     data, arrays, layers = analyze(model, model_tokenizer, ids, seed)
     chosen_layer, chosen_head = clearest_head(data['scores'], model.config.n_head, layer, head)

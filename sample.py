@@ -57,13 +57,20 @@ from functools import partial
 
 import torch
 
-from data.bins import load_tokenizer
 from data.files import atomic_write, is_stream
-from data.tokenizer import CharTokenizer, from_json
-from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best
+from data.tokenizer import CharTokenizer
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, read_best, tokenizer_for
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
-from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
+from lib.generate import (
+    Sampling,
+    beam_search,
+    check_prompts,
+    check_utf8,
+    prompt_ids,
+    prompt_lookup_decode,
+    stream_texts,
+)
 from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
 
@@ -177,48 +184,7 @@ def check_stop_strings(stops, tokenizer):
         check_utf8('stop', stop)
 
 
-def check_utf8(where, text):
-    """SystemExit for lone surrogates, which is how Python represents bytes that are not UTF-8."""
-    if any('\ud800' <= char <= '\udfff' for char in text):
-        raise SystemExit(f'{where}: expected text in UTF-8, got {printable(text)}')
-
-
-def check_prompts(prompts, tokenizer, block_size):
-    """SystemExit for the first of {where: prompt} that the model cannot read."""
-    for where, prompt in prompts.items():
-        check_utf8(where, prompt)
-        try:
-            length = len(prompt_ids(tokenizer, prompt))
-        except SystemExit as problem: # a character that is not in the vocabulary
-            raise SystemExit(f'{where}: {problem}') from None
-        if length > block_size:
-            raise SystemExit(f'{where}: expected a prompt of at most {block_size} tokens (block_size), got '
-                             f'{length}: {printable(prompt)}; shorten it')
-
-
 # ---- the model ----
-
-def tokenizer_for(checkpoint, path, tokenizer_file):
-    """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
-    rows = checkpoint['model_config']['vocab_size']
-    if 'tokenizer' in checkpoint and tokenizer_file:
-        raise SystemExit(f'tokenizer: {path} has its own tokenizer, {tokenizer_file} would have no effect; '
-                         'leave --tokenizer out')
-    if 'tokenizer' in checkpoint:
-        tokenizer = from_json(checkpoint['tokenizer'])
-    elif tokenizer_file:
-        tokenizer = load_tokenizer(tokenizer_file)
-    elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
-        tokenizer = from_json({'kind': 'gpt2'})
-    else:
-        raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
-                         '--tokenizer=FILE')
-    is_wrong_char = 'tokenizer' not in checkpoint and tokenizer.kind == 'char' and tokenizer.n_vocab != rows
-    if tokenizer.n_vocab > rows or is_wrong_char: # nanoGPT does not pad characters
-        raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
-                         f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
-    return tokenizer
-
 
 def untrained_model(seed):
     """A small GPT with random weights and a tokenizer of printable characters."""

@@ -19,7 +19,9 @@ from dataclasses import asdict, dataclass, fields
 import torch
 
 from configurator import RENAMED
+from data.bins import load_tokenizer
 from data.files import atomic_write, remove, replacing
+from data.tokenizer import from_json
 from lib.log import say
 from model import GPT, GPTConfig
 
@@ -381,6 +383,28 @@ def build(checkpoint, path='checkpoint', dropout=0.0, block_size=0):
     if wrong:
         raise SystemExit(f'{path}: its weights are not finite (such as {wrong[0]}); use another checkpoint')
     return model
+
+
+def tokenizer_for(checkpoint, path, tokenizer_file):
+    """The tokenizer in a checkpoint; if it has none, that of tokenizer_file, or GPT-2's if its size fits."""
+    rows = checkpoint['model_config']['vocab_size']
+    if 'tokenizer' in checkpoint and tokenizer_file:
+        raise SystemExit(f'tokenizer: {path} has its own tokenizer, {tokenizer_file} would have no effect; '
+                         'leave --tokenizer out')
+    if 'tokenizer' in checkpoint:
+        tokenizer = from_json(checkpoint['tokenizer'])
+    elif tokenizer_file:
+        tokenizer = load_tokenizer(tokenizer_file)
+    elif rows in (50257, 50304): # GPT-2's vocabulary, and as nanoGPT pads it
+        tokenizer = from_json({'kind': 'gpt2'})
+    else:
+        raise SystemExit(f'{path}: has no tokenizer; give the meta.pkl or meta.json of its dataset: '
+                         '--tokenizer=FILE')
+    is_wrong_char = 'tokenizer' not in checkpoint and tokenizer.kind == 'char' and tokenizer.n_vocab != rows
+    if tokenizer.n_vocab > rows or is_wrong_char: # nanoGPT does not pad characters
+        raise SystemExit(f'tokenizer: {tokenizer_file or "that of the checkpoint"} has {tokenizer.n_vocab} '
+                         f'tokens, the vocabulary of {path} has {rows}; give that of its dataset')
+    return tokenizer
 
 
 # ---- weights from elsewhere ----

@@ -254,6 +254,13 @@ def test_without_out_dir_the_page_goes_beside_the_checkpoint(trained, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['a']
 
 
+def test_openais_weights_do_not_write_into_the_folder_of_a_run():
+    from attention import default_folder
+    assert default_folder('', 'gpt2', 'out') == 'out-gpt2'
+    assert default_folder('', 'checkpoint', 'out') == 'out'
+    assert default_folder('best.pt', 'checkpoint', 'out') == '.'
+
+
 def test_without_matplotlib_there_is_a_page_and_a_line_that_says_so(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib', None)
     result = run('attention.py', checkpoint, '--out_dir=.', f'--text={TEXT}', cwd=tmp_path)
