@@ -59,10 +59,18 @@ import torch
 
 from data.files import atomic_write, is_stream
 from data.tokenizer import CharTokenizer
-from lib.checkpoint import GPT2_NAMES, build, from_gpt2, printable, read_best, tokenizer_for
+from lib.checkpoint import GPT2_NAMES, build, from_gpt2, read_best, tokenizer_for
 from lib.detokenize import Completion, StreamingDetokenizer
 from lib.device import DTYPES, choose_compile, choose_device
-from lib.generate import Sampling, beam_search, prompt_ids, prompt_lookup_decode, stream_texts
+from lib.generate import (
+    Sampling,
+    beam_search,
+    check_prompts,
+    check_utf8,
+    prompt_ids,
+    prompt_lookup_decode,
+    stream_texts,
+)
 from lib.parts import parts_table
 from lib.quantize import prepare_for_inference
 from model import GPT, GPTConfig
@@ -175,25 +183,6 @@ def check_stop_strings(stops, tokenizer):
             raise SystemExit(f'stop: {stop!r} can never be generated, since {unknown!r} is not in the '
                              'vocabulary; leave it out')
         check_utf8('stop', stop)
-
-
-def check_utf8(where, text):
-    """SystemExit for lone surrogates, which is how Python represents bytes that are not UTF-8."""
-    if any('\ud800' <= char <= '\udfff' for char in text):
-        raise SystemExit(f'{where}: expected text in UTF-8, got {printable(text)}')
-
-
-def check_prompts(prompts, tokenizer, block_size):
-    """SystemExit for the first of {where: prompt} that the model cannot read."""
-    for where, prompt in prompts.items():
-        check_utf8(where, prompt)
-        try:
-            length = len(prompt_ids(tokenizer, prompt))
-        except SystemExit as problem: # a character that is not in the vocabulary
-            raise SystemExit(f'{where}: {problem}') from None
-        if length > block_size:
-            raise SystemExit(f'{where}: expected a prompt of at most {block_size} tokens (block_size), got '
-                             f'{length}: {printable(prompt)}; shorten it')
 
 
 # ---- the model ----

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lib.checkpoint import printable
 from lib.decode import DecodeState
 from lib.detokenize import Completion, StreamingDetokenizer
 
@@ -290,3 +291,22 @@ def prompt_ids(tokenizer, prompt):
         return [tokenizer.eot] + tokenizer.encode(prompt)
     newline = '\n' if '\n' in tokenizer.chars else tokenizer.chars[0]
     return tokenizer.encode(prompt or newline)
+
+
+def check_utf8(where, text):
+    """SystemExit for lone surrogates, which is how Python represents bytes that are not UTF-8."""
+    if any('\ud800' <= char <= '\udfff' for char in text):
+        raise SystemExit(f'{where}: expected text in UTF-8, got {printable(text)}')
+
+
+def check_prompts(prompts, tokenizer, block_size):
+    """SystemExit for the first of {where: prompt} that the model cannot read."""
+    for where, prompt in prompts.items():
+        check_utf8(where, prompt)
+        try:
+            length = len(prompt_ids(tokenizer, prompt))
+        except SystemExit as problem: # a character that is not in the vocabulary
+            raise SystemExit(f'{where}: {problem}') from None
+        if length > block_size:
+            raise SystemExit(f'{where}: expected a prompt of at most {block_size} tokens (block_size), got '
+                             f'{length}: {printable(prompt)}; shorten it')

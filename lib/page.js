@@ -31,7 +31,7 @@ function table(head, rows) {
     element('tbody', {}, ...rows.map((row) => element('tr', {}, ...row.map((value) => cell('td', value))))));
 }
 
-const darkScheme = matchMedia('(prefers-color-scheme: dark)');
+const darkScheme = matchMedia('screen and (prefers-color-scheme: dark)');
 
 /** [red, green, blue], 0..255, of a fraction 0..1: from the background to a dark (or light) blue, monotonic in grey. */
 function colour(fraction) {
